@@ -1,0 +1,148 @@
+package queue
+
+// memoryChunk is how many records a chunk of a memory queue has.
+const memoryChunk = 256
+
+// pipelined bounds the chunks on their way to the log. Further ones are sent beside the first only when they are full.
+const pipelined = 16
+
+// Append adds record at the end. p (may be nil) is told under tag when it is kept. It never blocks: a publisher bounds what it has not heard of.
+// The record belongs to the queue from now on, must not be changed and may be shared with other queues.
+func (q *Queue) Append(record []byte, p Publisher, tag uint64) {
+	if !q.post(op{kind: opAppend, record: record, pub: p, tag: tag}) && p != nil {
+		p.Appended([]uint64{tag}, q.endedWith())
+	}
+}
+
+// AppendFunc is Append with a function in place of a Publisher; done may be nil and must not block.
+func (q *Queue) AppendFunc(record []byte, done func(error)) {
+	if done == nil {
+		q.Append(record, nil, 0)
+		return
+	}
+	q.Append(record, &funcPublisher{done}, 0)
+}
+
+// funcPublisher is a Publisher of one record.
+type funcPublisher struct{ done func(error) }
+
+// Appended implements Publisher.
+func (p *funcPublisher) Appended(_ []uint64, err error) { p.done(err) }
+
+// take takes one appended record in, or parks it when a memory queue has no memory for it.
+func (q *Queue) take(o *op) {
+	if q.end != nil {
+		q.kept.add(ticket{o.pub, o.tag}, q.end)
+		return
+	}
+	if q.log == nil && (len(q.parked) > 0 || q.bytes > 0 && q.cfg.Budget.wait(q, int64(len(o.record)))) {
+		q.parked = append(q.parked, *o)
+		return
+	}
+	q.add(o.record, ticket{o.pub, o.tag})
+}
+
+// unpark takes in what waited for memory, in order.
+func (q *Queue) unpark() {
+	for len(q.parked) > 0 {
+		o := q.parked[0]
+		if q.bytes > 0 && q.cfg.Budget.wait(q, int64(len(o.record))) {
+			return
+		}
+		q.parked[0] = op{}
+		q.parked = q.parked[1:]
+		q.add(o.record, ticket{o.pub, o.tag})
+	}
+	q.parked = nil
+}
+
+func (q *Queue) add(data []byte, t ticket) {
+	if data == nil {
+		data = []byte{} // nil means: not in memory
+	}
+	c := q.open(len(data))
+	c.records = append(c.records, record{data: data})
+	c.count++
+	c.ready++
+	q.next++
+	q.ready++
+	n := int64(len(data))
+	c.bytes += n
+	c.memory += n
+	q.bytes += n
+	q.remember(n)
+	q.counts[EventAppended]++
+	if q.log == nil {
+		q.kept.add(t, nil)
+		return
+	}
+	c.tickets = append(c.tickets, t)
+}
+
+// open returns the chunk that a record of n bytes goes into.
+func (q *Queue) open(n int) *chunk {
+	if c := q.gather; c != nil && !q.full(c, n) {
+		return c
+	}
+	q.gather = &chunk{base: q.next, records: q.recycled(), pending: q.log != nil}
+	q.content.push(q.gather)
+	if q.log != nil {
+		q.writer.queued = append(q.writer.queued, q.gather)
+		q.writer.pending = append(q.writer.pending, q.gather)
+	}
+	return q.gather
+}
+
+func (q *Queue) full(c *chunk, n int) bool {
+	if q.log == nil {
+		return c.count >= memoryChunk
+	}
+	return c.count >= chunkRecords || c.count > 0 && c.bytes+int64(n) > chunkBytes
+}
+
+// remember accounts for n bytes of records more (or less) in memory.
+func (q *Queue) remember(n int64) {
+	q.memory += n
+	q.cfg.Budget.add(n)
+}
+
+func (q *Queue) recycled() []record {
+	if n := len(q.spare); n > 0 {
+		r := q.spare[n-1]
+		q.spare = q.spare[:n-1]
+		return r
+	}
+	return nil
+}
+
+func (q *Queue) recycle(records []record) {
+	if len(q.spare) < 8 && cap(records) >= 8 {
+		clear(records)
+		q.spare = append(q.spare, records[:0])
+	}
+}
+
+// completions gathers what publishers are to be told, grouped by publisher.
+type completions struct {
+	pub  Publisher
+	err  error
+	tags []uint64
+}
+
+func (k *completions) add(t ticket, err error) {
+	if t.pub == nil {
+		return
+	}
+	if k.pub != t.pub || k.err != err {
+		k.flush()
+		k.pub, k.err = t.pub, err
+	}
+	k.tags = append(k.tags, t.tag)
+}
+
+func (k *completions) flush() {
+	if k.pub != nil && len(k.tags) > 0 {
+		k.pub.Appended(k.tags, k.err)
+	}
+	k.pub, k.err, k.tags = nil, nil, k.tags[:0]
+}

@@ -1,0 +1,113 @@
+package queue
+
+// Owners of a record that are not consumers.
+const (
+	ownerNone    uint32 = 0 // ready
+	ownerSettled uint32 = 1 // gone
+	ownerGrave   uint32 = 2 // dead, on its way to the dead letters
+	firstOwner   uint32 = 3 // consumers' ids are above
+)
+
+// record is the state of one record.
+type record struct {
+	data     []byte // nil: not in memory (or settled)
+	owner    uint32
+	attempts uint32
+}
+
+// ticket says who waits for a record to be kept.
+type ticket struct {
+	pub Publisher
+	tag uint64
+}
+
+// chunk is a run of records with consecutive numbers: the unit that is written, read back and removed.
+type chunk struct {
+	base    uint64   // number of the first record
+	count   int      // records, settled ones included
+	records []record // nil: all ready, never delivered, none in memory
+	tickets []ticket // one a record, until the chunk is kept
+	bytes   int64    // of all records
+	memory  int64    // of the records in memory
+	ready   int
+	settled int
+
+	pending     bool   // its publishers have not been told yet
+	first, last uint64 // log entries that hold it; 0: not (yet) written
+	journal     uint64 // journal entry with its latest bitmap; 0: none
+	dirty       bool   // settlements since then
+	listed      bool   // in queue.dirty
+}
+
+func (c *chunk) held() int     { return c.count - c.ready - c.settled }
+func (c *chunk) done() bool    { return c.settled == c.count }
+func (c *chunk) written() bool { return c.last != 0 }
+func (c *chunk) end() uint64   { return c.base + uint64(c.count) }
+
+// chunks is the queue's contents in order: a deque whose ends are cheap and whose middle is found by binary search.
+// Settled chunks in the middle stay until compact drops them.
+type chunks struct {
+	list []*chunk
+	head int
+	dead int // settled chunks still in the list
+}
+
+func (d *chunks) live() []*chunk { return d.list[d.head:] }
+
+func (d *chunks) push(c *chunk) {
+	if d.head > 64 && d.head*2 > len(d.list) {
+		n := copy(d.list, d.list[d.head:])
+		clear(d.list[n:])
+		d.list, d.head = d.list[:n], 0
+	}
+	d.list = append(d.list, c)
+}
+
+// find returns the chunk that holds record seq, or nil.
+func (d *chunks) find(seq uint64) *chunk {
+	live := d.live()
+	i := d.search(seq)
+	if i < len(live) && live[i].base <= seq {
+		return live[i]
+	}
+	return nil
+}
+
+// search returns the index in live of the first chunk that ends behind seq.
+func (d *chunks) search(seq uint64) int {
+	live := d.live()
+	lo, hi := 0, len(live)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if live[mid].end() <= seq {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// bury notes that one chunk of the list is settled whole and drops what can be dropped.
+func (d *chunks) bury() {
+	d.dead++
+	for d.head < len(d.list) && d.list[d.head].done() {
+		d.list[d.head] = nil
+		d.head++
+		d.dead--
+	}
+	if d.dead > 32 && d.dead*2 > len(d.list)-d.head {
+		d.compact()
+	}
+}
+
+func (d *chunks) compact() {
+	kept := d.list[:0]
+	for _, c := range d.live() {
+		if !c.done() {
+			kept = append(kept, c)
+		}
+	}
+	clear(d.list[len(kept):])
+	d.list, d.head, d.dead = kept, 0, 0
+}

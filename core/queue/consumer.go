@@ -1,0 +1,219 @@
+package queue
+
+import "sync"
+
+// Consumer receives deliveries of one queue.
+type Consumer struct {
+	// immutable
+	queue  *Queue
+	cfg    ConsumerConfig
+	id     uint32
+	holder bool // owns what Get takes; gets nothing by itself
+
+	// owned by the queue's goroutine
+	credit   int
+	held     int
+	isActive bool
+	gone     bool
+	out      []Delivery
+	outBytes int
+
+	once sync.Once // for Gone
+}
+
+// Consume registers a consumer. Deliveries may begin before it returns, if it has credit. It waits. ErrInUse, ErrClosed, ErrDeleted.
+func (q *Queue) Consume(cfg ConsumerConfig) (*Consumer, error) {
+	c := &Consumer{queue: q, cfg: cfg, credit: cfg.Credit}
+	var refused error
+	err := q.ask(func() { refused = q.register(c) })
+	if err = firstError(err, refused); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (q *Queue) register(c *Consumer) error {
+	if q.end != nil {
+		return q.end
+	}
+	if q.alone != nil || c.cfg.Exclusive && len(q.consumers) > 0 {
+		return ErrInUse
+	}
+	if c.cfg.Exclusive {
+		q.alone = c
+	}
+	q.own(c)
+	q.consumers = append(q.consumers, c)
+	q.activate(c)
+	return nil
+}
+
+func (q *Queue) own(c *Consumer) {
+	q.lastOwner++
+	c.id = q.lastOwner
+	q.owners[c.id] = c
+}
+
+// Holder returns a consumer that gets no deliveries by itself and does not count as one: an owner for what Get takes, which Close
+// returns. It waits.
+func (q *Queue) Holder() (*Consumer, error) {
+	c := &Consumer{queue: q, holder: true}
+	if err := q.ask(func() { q.own(c) }); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Grant adds n deliveries to the consumer's credit.
+func (c *Consumer) Grant(n int) {
+	c.queue.post(op{kind: opGrant, consumer: c, tag: uint64(n)})
+}
+
+// Wake makes the queue ask Room and Limit again.
+func (c *Consumer) Wake() {
+	c.queue.post(op{kind: opWake, consumer: c})
+}
+
+// Cancel ends deliveries: none is made after it returned. What the consumer holds stays held until it is settled or Close is called. It waits.
+func (c *Consumer) Cancel() {
+	_ = c.queue.ask(func() { c.queue.cancel(c) })
+}
+
+// Close is Cancel, and everything the consumer still holds is back at its original place, redelivered, when Close returns. It waits;
+// it may be called after Cancel and more than once.
+func (c *Consumer) Close() {
+	_ = c.queue.ask(func() {
+		c.queue.cancel(c)
+		c.queue.release(c)
+	})
+}
+
+func (q *Queue) cancel(c *Consumer) {
+	if c.gone {
+		return
+	}
+	c.gone = true
+	if c.isActive {
+		for i, a := range q.active {
+			if a == c {
+				q.deactivate(i)
+				break
+			}
+		}
+	}
+	for i, a := range q.consumers {
+		if a == c {
+			q.consumers = append(q.consumers[:i], q.consumers[i+1:]...)
+			if len(q.consumers) == 0 && q.cfg.Idle != nil {
+				go q.cfg.Idle()
+			}
+			break
+		}
+	}
+	if q.alone == c {
+		q.alone = nil
+	}
+	q.forget(c)
+}
+
+// release returns everything c holds.
+func (q *Queue) release(c *Consumer) {
+	if c.held > 0 {
+		for _, k := range q.content.live() {
+			if k.held() > 0 && k.records != nil {
+				q.releaseFrom(k, c)
+			}
+		}
+	}
+	q.forget(c)
+}
+
+func (q *Queue) releaseFrom(k *chunk, c *Consumer) {
+	for i := 0; i < len(k.records); i++ {
+		if k.records[i].owner == c.id {
+			q.requeue(k, i)
+		}
+	}
+}
+
+// forget drops an owner that holds nothing and never will.
+func (q *Queue) forget(c *Consumer) {
+	if c.gone && c.held == 0 {
+		delete(q.owners, c.id)
+	}
+}
+
+// leave tells the consumer that its queue has ended.
+func (c *Consumer) leave(reason error) {
+	c.gone, c.isActive = true, false
+	if c.cfg.Gone != nil {
+		c.once.Do(func() { c.cfg.Gone(reason) })
+	}
+}
+
+func (c *Consumer) limited() bool { return c.cfg.Limit != nil && !c.cfg.AutoAck }
+
+// mayTake takes one delivery from the consumer's credit and limit, if there is any and its connection has room.
+func (c *Consumer) mayTake() bool {
+	if c.credit <= 0 || c.cfg.Room != nil && !c.cfg.Room() {
+		return false
+	}
+	if c.limited() && !c.cfg.Limit.take(c) {
+		return false
+	}
+	c.credit--
+	return true
+}
+
+// flush hands the gathered batch over.
+func (c *Consumer) flush() {
+	if len(c.out) == 0 {
+		return
+	}
+	c.cfg.Deliver(c.out)
+	clear(c.out)
+	c.out, c.outBytes = c.out[:0], 0
+}
+
+// Get takes one ready record without a consumer: settled at once (autoAck), or held for holder until it is settled or holder is closed.
+// A backlog that is not in memory is read back first. ok false: nothing is ready. It waits.
+func (q *Queue) Get(autoAck bool, holder *Consumer) (d Delivery, ok bool, err error) {
+	for {
+		loading := make(chan struct{})
+		wait := false
+		err = q.ask(func() { d, ok, wait = q.get(autoAck, holder, loading) })
+		if err != nil || !wait {
+			return d, ok, err
+		}
+		select {
+		case <-loading:
+		case <-q.over:
+		}
+	}
+}
+
+// get takes the first ready record; wait: it is being read back, and loading will be closed.
+func (q *Queue) get(autoAck bool, holder *Consumer, loading chan struct{}) (d Delivery, ok, wait bool) {
+	if q.ready == 0 || q.end != nil {
+		return Delivery{}, false, false
+	}
+	k, i, ok := q.head()
+	if !ok {
+		q.getters = append(q.getters, loading)
+		return Delivery{}, false, true
+	}
+	if autoAck || holder == nil {
+		holder = &Consumer{queue: q, id: firstOwner, cfg: ConsumerConfig{AutoAck: true}}
+	}
+	d = q.lend(holder, k, i)
+	d.Ready = q.ready
+	return d, true, false
+}
+
+// wakeGetters lets those look again who waited for something to be read back.
+func (q *Queue) wakeGetters() {
+	for _, loading := range q.getters {
+		close(loading)
+	}
+	q.getters = nil
+}

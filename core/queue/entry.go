@@ -1,0 +1,209 @@
+package queue
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// The layout of log entries (docs/queue-log.md):
+//
+//	version  1 octet, 1
+//	kind     1 octet
+//	body     by kind
+//	crc32c   4 octets, big endian, of everything before
+//
+//	records  count, then count × (length+1, bytes); 0 in place of length+1: the record was settled before it was written
+//	part     index, total, bytes: a slice of one record too large for an entry; its parts follow one another
+//	journal  watermark entry, watermark index, n, then n × chunk: entry, count, ⌈count/8⌉ octets of bits (1 = settled, first record
+//	         in the lowest bit), m, then m × (index, attempts)
+//
+// All numbers are unsigned varints.
+const (
+	entryVersion = 1
+	entryHead    = 2
+	entryTail    = 4
+
+	kindRecords = 1
+	kindPart    = 2
+	kindJournal = 3
+)
+
+// Sizes of what is written: a chunk is cut at chunkBytes or chunkRecords, and a record above partBytes is split.
+const (
+	chunkBytes   = 64 << 10
+	chunkRecords = 1024
+	partBytes    = 512 << 10
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func beginEntry(dst []byte, kind byte) []byte { return append(dst[:0], entryVersion, kind) }
+
+func endEntry(dst []byte) []byte {
+	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst, castagnoli))
+}
+
+// openEntry checks version and checksum and returns kind and body.
+func openEntry(data []byte) (kind byte, body []byte, err error) {
+	if len(data) < entryHead+entryTail {
+		return 0, nil, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(data))
+	}
+	if data[0] != entryVersion {
+		return 0, nil, fmt.Errorf("%w: version %d", ErrCorrupt, data[0])
+	}
+	body, sum := data[:len(data)-entryTail], data[len(data)-entryTail:]
+	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(sum) {
+		return 0, nil, fmt.Errorf("%w: checksum", ErrCorrupt)
+	}
+	return data[1], body[entryHead:], nil
+}
+
+func appendRecord(dst, record []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(record))+1), record...)
+}
+
+func appendAbsent(dst []byte) []byte { return append(dst, 0) }
+
+// decodeRecords splits the body of a records entry; a nil record was absent. The records point into body.
+func decodeRecords(body []byte) ([][]byte, error) {
+	r := reader{rest: body}
+	n := r.count(1)
+	records := make([][]byte, 0, n)
+	for range n {
+		size := r.uvarint()
+		if size == 0 {
+			records = append(records, nil)
+			continue
+		}
+		records = append(records, r.bytes(size-1))
+	}
+	return records, r.end()
+}
+
+type part struct {
+	index, total uint64
+	data         []byte
+}
+
+func encodePart(dst []byte, p part) []byte {
+	dst = beginEntry(dst, kindPart)
+	dst = binary.AppendUvarint(dst, p.index)
+	dst = binary.AppendUvarint(dst, p.total)
+	return endEntry(append(dst, p.data...))
+}
+
+func decodePart(body []byte) (part, error) {
+	r := reader{rest: body}
+	p := part{index: r.uvarint(), total: r.uvarint()}
+	p.data = r.rest
+	if r.bad || p.index >= p.total {
+		return part{}, fmt.Errorf("%w: part %d of %d", ErrCorrupt, p.index, p.total)
+	}
+	return p, nil
+}
+
+// journal is what a journal entry says.
+type journal struct {
+	watermark position // everything up to here had been delivered, or may have been
+	chunks    []journalChunk
+}
+
+// position names a record by its entry and its index therein.
+type position struct {
+	entry uint64
+	index uint64
+}
+
+func (p position) before(q position) bool {
+	return p.entry < q.entry || p.entry == q.entry && p.index < q.index
+}
+
+type journalChunk struct {
+	entry    uint64
+	count    uint64
+	settled  []byte
+	attempts []attempt
+}
+
+type attempt struct{ index, n uint64 }
+
+func (c *journalChunk) isSettled(i int) bool { return c.settled[i/8]&(1<<(i%8)) != 0 }
+
+func encodeJournal(dst []byte, j journal) []byte {
+	dst = beginEntry(dst, kindJournal)
+	dst = binary.AppendUvarint(dst, j.watermark.entry)
+	dst = binary.AppendUvarint(dst, j.watermark.index)
+	dst = binary.AppendUvarint(dst, uint64(len(j.chunks)))
+	for _, c := range j.chunks {
+		dst = binary.AppendUvarint(dst, c.entry)
+		dst = binary.AppendUvarint(dst, c.count)
+		dst = append(dst, c.settled...)
+		dst = binary.AppendUvarint(dst, uint64(len(c.attempts)))
+		for _, a := range c.attempts {
+			dst = binary.AppendUvarint(dst, a.index)
+			dst = binary.AppendUvarint(dst, a.n)
+		}
+	}
+	return endEntry(dst)
+}
+
+func decodeJournal(body []byte) (journal, error) {
+	r := reader{rest: body}
+	j := journal{watermark: position{r.uvarint(), r.uvarint()}}
+	for range r.count(3) {
+		c := journalChunk{entry: r.uvarint(), count: r.uvarint()}
+		c.settled = r.bytes((c.count + 7) / 8)
+		for range r.count(2) {
+			c.attempts = append(c.attempts, attempt{r.uvarint(), r.uvarint()})
+		}
+		if r.bad {
+			break
+		}
+		j.chunks = append(j.chunks, c)
+	}
+	return j, r.end()
+}
+
+// reader takes an entry's body apart; once something was missing it is bad and yields zeroes.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+// count reads a number of things of at least size octets each: no more than there is room for.
+func (r *reader) count(size uint64) int {
+	n := r.uvarint()
+	if n > uint64(len(r.rest))/size {
+		r.bad, r.rest = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) bytes(n uint64) []byte {
+	if n > uint64(len(r.rest)) {
+		r.bad, r.rest = true, nil
+		return nil
+	}
+	b := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) end() error {
+	if r.bad || len(r.rest) > 0 {
+		return fmt.Errorf("%w: malformed body", ErrCorrupt)
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package queue
+
+import "time"
+
+// graveWidth is how many dead letters may be under way at once; the others wait in the queue they died in.
+const graveWidth = 256
+
+// grave is what is dead and not yet kept elsewhere. Owned by run.
+type grave struct {
+	waiting  []dying
+	underWay int
+	retryAt  time.Time
+}
+
+type dying struct {
+	seq    uint64
+	reason Reason
+}
+
+// die ends a record that was delivered too often.
+func (q *Queue) die(k *chunk, i int) {
+	if q.cfg.DeadLetter == nil {
+		q.counts[EventDead]++
+		q.erase(k, i)
+		return
+	}
+	q.bequeath(k, i, DeliveryLimit)
+}
+
+// bequeath sends a held record to the dead letters; it is settled here when it is kept there.
+func (q *Queue) bequeath(k *chunk, i int, why Reason) {
+	q.unhold(k, i)
+	k.records[i].owner = ownerGrave
+	q.held++ // it still counts as unacknowledged
+	q.grave.waiting = append(q.grave.waiting, dying{k.base + uint64(i), why})
+	q.digGraves()
+}
+
+func (q *Queue) digGraves() {
+	g := &q.grave
+	for len(g.waiting) > 0 && g.underWay < graveWidth && g.retryAt.IsZero() && q.end == nil {
+		d := g.waiting[0]
+		k := q.content.find(d.seq)
+		r := &k.records[d.seq-k.base]
+		if r.data == nil {
+			q.load(k)
+			q.retryGraveAt(q.now().Add(retryDelay))
+			return
+		}
+		g.waiting = g.waiting[1:]
+		g.underWay++
+		q.cfg.DeadLetter(Dead{Record: r.data, Reason: d.reason, Seq: d.seq, Count: r.attempts}, func(err error) {
+			q.post(op{kind: opKept, call: func() { q.buried(d, err) }})
+		})
+	}
+}
+
+func (q *Queue) buried(d dying, err error) {
+	q.grave.underWay--
+	if q.end != nil {
+		return
+	}
+	if err != nil {
+		q.grave.waiting = append(q.grave.waiting, d)
+		q.retryGraveAt(q.now().Add(retryDelay))
+		return
+	}
+	if k := q.content.find(d.seq); k != nil && k.records[d.seq-k.base].owner == ownerGrave {
+		q.held--
+		q.counts[EventDead]++
+		q.erase(k, int(d.seq-k.base))
+	}
+	q.digGraves()
+}
+
+func (q *Queue) retryGraveAt(t time.Time) {
+	q.grave.retryAt = t
+	q.at(t)
+}
+
+func (q *Queue) retryGrave(now time.Time) {
+	if q.grave.retryAt.IsZero() {
+		return
+	}
+	if q.grave.retryAt.After(now) {
+		q.at(q.grave.retryAt)
+		return
+	}
+	q.grave.retryAt = time.Time{}
+	q.digGraves()
+}

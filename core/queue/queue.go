@@ -1,0 +1,370 @@
+package queue
+
+import (
+	"sync"
+	"time"
+)
+
+// How long settlements may wait for company before they are journalled, and how long a failed dead-lettering waits for its next try.
+const (
+	journalDelay = 100 * time.Millisecond
+	retryDelay   = time.Second
+)
+
+const defaultResident = 32 << 20
+
+type opKind uint8
+
+const (
+	opCall opKind = iota
+	opAppend
+	opSettle
+	opGrant
+	opWake
+	opKept
+)
+
+// op is one entry of a queue's inbox. The frequent kinds carry their arguments in place; everything else is a call.
+type op struct {
+	kind     opKind
+	outcome  Outcome
+	tag      uint64
+	handle   Handle
+	record   []byte
+	handles  []Handle
+	pub      Publisher
+	consumer *Consumer
+	done     func(error)
+	call     func()
+}
+
+// Queue is one queue: an actor. All methods may be called from any goroutine; none but those that say so waits for the queue's goroutine.
+type Queue struct {
+	// immutable
+	cfg  Config
+	log  Log // nil: a memory queue
+	now  func() time.Time
+	wake chan struct{}
+	over chan struct{} // closed when the goroutine has ended
+
+	// guarded by mu
+	mu    sync.Mutex
+	inbox []op
+	ended error // set once nothing more is taken in
+
+	// owned by run
+	batch    []op
+	end      error // why the queue ends; nil: it does not
+	finish   func()
+	content  chunks
+	next     uint64 // number of the next record
+	fresh    uint64 // number of the first record never delivered
+	cursor   *chunk // where fresh was last found
+	returned seqHeap
+	ready    int
+	held     int
+	bytes    int64
+	memory   int64
+	gather   *chunk // the open chunk at the end, nil when there is none
+	spare    [][]record
+
+	consumers []*Consumer
+	owners    map[uint32]*Consumer
+	lastOwner uint32
+	active    []*Consumer // those that may take a delivery, in turn
+	turn      int
+	alone     *Consumer // the exclusive consumer
+
+	writer  writer
+	journal journaler
+	loading bool
+	getters []chan struct{} // Gets that wait for something to be read back
+	parked  []op            // appends that wait for memory
+	kept    completions
+	lease   leases
+	grave   grave
+	timer   *time.Timer
+	due     time.Time // when timer fires; zero: not armed
+	counts  [EventLost + 1]int
+}
+
+// Open recovers a queue from its log (nil: a memory queue, empty) and starts its goroutine. ErrCorrupt if the log cannot be read.
+func Open(cfg Config, log Log) (*Queue, error) {
+	if cfg.Resident == 0 {
+		cfg.Resident = defaultResident
+	}
+	q := &Queue{
+		cfg: cfg, log: log, now: cfg.Now, next: 1, fresh: 1,
+		wake: make(chan struct{}, 1), over: make(chan struct{}),
+		owners: map[uint32]*Consumer{}, lastOwner: firstOwner,
+		timer: time.NewTimer(time.Hour),
+	}
+	if q.now == nil {
+		q.now = time.Now
+	}
+	q.timer.Stop()
+	if log != nil {
+		if err := q.recover(); err != nil {
+			return nil, err
+		}
+	}
+	go q.run()
+	return q, nil
+}
+
+// post puts o into the inbox; false: the queue has ended.
+func (q *Queue) post(o op) bool {
+	q.mu.Lock()
+	if q.ended != nil {
+		q.mu.Unlock()
+		return false
+	}
+	q.inbox = append(q.inbox, o)
+	first := len(q.inbox) == 1
+	q.mu.Unlock()
+	if first {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// ask runs f in the queue's goroutine and waits for it.
+func (q *Queue) ask(f func()) error {
+	answered := make(chan struct{})
+	if !q.post(op{kind: opCall, call: func() { f(); close(answered) }}) {
+		return q.endedWith()
+	}
+	select {
+	case <-answered:
+		return nil
+	case <-q.over:
+	}
+	select {
+	case <-answered: // it was the last thing done
+		return nil
+	default:
+		return q.endedWith()
+	}
+}
+
+func (q *Queue) endedWith() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ended
+}
+
+// run is the actor: take all that is in the inbox, apply it, hand out what is ready, write what has gathered, tell who waits.
+func (q *Queue) run() {
+	defer close(q.over)
+	for {
+		select {
+		case <-q.wake:
+		case <-q.timer.C:
+			q.due = time.Time{}
+			q.tick()
+		}
+		q.takeBatch()
+		for i := range q.batch {
+			q.apply(&q.batch[i])
+		}
+		clear(q.batch)
+		q.deliver()
+		q.write()
+		if q.journal.now {
+			q.journalIfDue(q.now())
+		}
+		q.kept.flush()
+		q.report()
+		if q.end != nil && q.settledDown() {
+			q.stop()
+			return
+		}
+	}
+}
+
+func (q *Queue) takeBatch() {
+	q.mu.Lock()
+	q.batch, q.inbox = q.inbox, q.batch[:0]
+	q.mu.Unlock()
+	if cap(q.inbox) > 4096 && len(q.batch) < 256 {
+		q.mu.Lock()
+		if len(q.inbox) == 0 {
+			q.inbox = nil // an idle queue does not keep the inbox of a busy moment
+		}
+		q.mu.Unlock()
+	}
+}
+
+func (q *Queue) apply(o *op) {
+	switch o.kind {
+	case opAppend:
+		q.take(o)
+	case opSettle:
+		q.settle(o)
+	case opGrant:
+		o.consumer.credit += int(o.tag)
+		q.activate(o.consumer)
+	case opWake:
+		if o.consumer != nil {
+			q.activate(o.consumer)
+		}
+		q.unpark()
+	case opKept:
+		o.call()
+	case opCall:
+		o.call()
+	}
+}
+
+// at makes sure that the goroutine wakes up at t or before.
+func (q *Queue) at(t time.Time) {
+	if !q.due.IsZero() && !t.Before(q.due) {
+		return
+	}
+	q.due = t
+	q.timer.Reset(max(t.Sub(q.now()), 0))
+}
+
+// tick does whatever has become due and arms the timer for the rest.
+func (q *Queue) tick() {
+	now := q.now()
+	q.expireLeases(now)
+	q.retryGrave(now)
+	q.journalIfDue(now)
+}
+
+// Stats returns the counters, in order with the caller's own operations. It waits for the queue's goroutine. ErrClosed, ErrDeleted.
+func (q *Queue) Stats() (s Stats, err error) {
+	err = q.ask(func() {
+		s = Stats{Ready: q.ready, Unacked: q.held, Consumers: len(q.consumers), Bytes: q.bytes, Resident: q.memory}
+	})
+	return s, err
+}
+
+// Close ends the queue and keeps its log: what gathers is written and settlements are journalled first. It waits.
+func (q *Queue) Close() error {
+	return q.shut(ErrClosed, func() error { return nil })
+}
+
+// Delete ends the queue and removes its log; it returns how many records were ready. ifUnused: ErrInUse when there are consumers;
+// ifEmpty: ErrNotEmpty when records are ready. It waits.
+func (q *Queue) Delete(ifUnused, ifEmpty bool) (ready int, err error) {
+	err = q.shut(ErrDeleted, func() error {
+		if ifUnused && len(q.consumers) > 0 {
+			return ErrInUse
+		}
+		if ifEmpty && q.ready > 0 {
+			return ErrNotEmpty
+		}
+		ready = q.ready
+		return nil
+	})
+	return ready, err
+}
+
+// shut ends the queue for reason unless check objects, and waits for its goroutine.
+func (q *Queue) shut(reason error, check func() error) error {
+	var refused, failed error
+	err := q.ask(func() {
+		if q.end != nil {
+			refused = q.end
+			return
+		}
+		if refused = check(); refused == nil {
+			q.finish = func() { failed = q.closeLog(reason) }
+			q.begin(reason)
+		}
+	})
+	if err != nil || refused != nil {
+		return firstError(err, refused)
+	}
+	<-q.over
+	return failed
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *Queue) closeLog(reason error) error {
+	if q.log == nil {
+		return nil
+	}
+	return q.log.Close(reason == ErrDeleted)
+}
+
+// begin starts the end: consumers are told, nothing is delivered any more, what has gathered is written.
+func (q *Queue) begin(reason error) {
+	q.end = reason
+	for _, c := range q.consumers {
+		c.leave(reason)
+	}
+	q.consumers, q.active, q.alone = nil, nil, nil
+	for _, o := range q.parked {
+		q.kept.add(ticket{o.pub, o.tag}, reason)
+	}
+	q.parked = nil
+	if reason == ErrDeleted {
+		q.discard()
+		return
+	}
+	q.journal.now = true
+}
+
+// settledDown tells whether nothing is under way in the log any more.
+func (q *Queue) settledDown() bool {
+	return q.writer.inFlight == 0 && (q.end != ErrClosed || len(q.writer.pending) == 0 && !q.journal.now)
+}
+
+// stop is the last thing the goroutine does.
+func (q *Queue) stop() {
+	q.timer.Stop()
+	q.cfg.Budget.forget(q)
+	q.cfg.Budget.add(-q.memory)
+	if q.finish != nil {
+		q.finish()
+	}
+	q.mu.Lock()
+	q.ended = q.end
+	rest := q.inbox
+	q.inbox = nil
+	q.mu.Unlock()
+	for i := range rest {
+		q.refuse(&rest[i])
+	}
+	for _, w := range q.journal.waiting {
+		w.done(q.end)
+	}
+	q.kept.flush()
+}
+
+// refuse answers what came in too late.
+func (q *Queue) refuse(o *op) {
+	switch {
+	case o.kind == opAppend:
+		q.kept.add(ticket{o.pub, o.tag}, q.end)
+	case o.kind == opSettle && o.done != nil:
+		o.done(q.end)
+	}
+}
+
+// report hands the counted events to the observer, once a batch.
+func (q *Queue) report() {
+	if q.cfg.Observe == nil {
+		return
+	}
+	for e, n := range q.counts {
+		if n > 0 {
+			q.cfg.Observe(Event(e), n)
+			q.counts[e] = 0
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package queue
+
+import (
+	"slices"
+	"time"
+)
+
+// Settle settles deliveries. Stale handles are passed over, and done is told ErrStale if there was any. done (may be nil) is called from
+// the queue's goroutine when the settlement is as durable as the queue; it must not block. hs is copied.
+func (q *Queue) Settle(o Outcome, hs []Handle, done func(error)) {
+	msg := op{kind: opSettle, outcome: o, done: done}
+	if len(hs) == 1 {
+		msg.handle = hs[0]
+	} else {
+		msg.handles = append([]Handle(nil), hs...)
+	}
+	if !q.post(msg) && done != nil {
+		done(q.endedWith())
+	}
+}
+
+func (q *Queue) settle(o *op) {
+	var err error
+	if o.handles == nil && o.handle.Seq != 0 {
+		err = q.settleOne(o.outcome, o.handle)
+	}
+	for _, h := range o.handles {
+		err = firstError(err, q.settleOne(o.outcome, h))
+	}
+	if o.done != nil {
+		q.whenJournalled(o, err)
+	}
+}
+
+func (q *Queue) settleOne(o Outcome, h Handle) error {
+	k, i := q.heldBy(h)
+	if k == nil {
+		return ErrStale
+	}
+	switch {
+	case o == Ack:
+		q.counts[EventAcked]++
+		q.erase(k, i)
+	case o == Reject && q.cfg.DeadLetter == nil:
+		q.counts[EventDead]++
+		q.erase(k, i)
+	case o == Reject:
+		q.bequeath(k, i, Rejected)
+	default:
+		q.requeue(k, i)
+	}
+	return nil
+}
+
+// heldBy finds the record of a handle, if that very delivery is still held.
+func (q *Queue) heldBy(h Handle) (*chunk, int) {
+	k := q.content.find(h.Seq)
+	if k == nil || k.records == nil {
+		return nil, 0
+	}
+	i := int(h.Seq - k.base)
+	if r := &k.records[i]; r.owner < firstOwner || r.attempts != h.Attempt {
+		return nil, 0
+	}
+	return k, i
+}
+
+// unhold takes a record from whoever holds it and gives the credit back.
+func (q *Queue) unhold(k *chunk, i int) {
+	c := q.owners[k.records[i].owner]
+	q.held--
+	q.lease.drop(k.base + uint64(i))
+	if c == nil {
+		return
+	}
+	c.held--
+	if c.limited() {
+		c.cfg.Limit.give(1)
+	}
+	if c.cfg.Window {
+		c.credit++
+		q.activate(c)
+	}
+	if c.held == 0 && c.gone {
+		q.forget(c)
+	}
+}
+
+// requeue returns a held record to its original place, or lets it die when it has been delivered too often.
+func (q *Queue) requeue(k *chunk, i int) {
+	if q.cfg.MaxDeliveries > 0 && k.records[i].attempts >= q.cfg.MaxDeliveries {
+		q.die(k, i)
+		return
+	}
+	q.unhold(k, i)
+	k.records[i].owner = ownerNone
+	k.ready++
+	q.ready++
+	q.returned.push(k.base + uint64(i))
+	if q.cfg.MaxDeliveries > 0 {
+		q.touch(k)
+	}
+}
+
+// erase settles a record, whatever it was.
+func (q *Queue) erase(k *chunk, i int) {
+	r := &k.records[i]
+	switch r.owner {
+	case ownerSettled:
+		return
+	case ownerNone:
+		k.ready--
+		q.ready--
+	case ownerGrave:
+	default:
+		q.unhold(k, i)
+	}
+	n := int64(len(r.data))
+	if r.data == nil {
+		n = 0
+	} else {
+		k.memory -= n
+		q.remember(-n)
+	}
+	r.owner, r.data = ownerSettled, nil
+	k.settled++
+	if k.done() {
+		q.doneWith(k)
+	} else {
+		q.touch(k)
+	}
+}
+
+// doneWith lets go of a chunk whose records are all settled, unless its publishers still wait for an answer.
+func (q *Queue) doneWith(k *chunk) {
+	if k == q.gather && q.log == nil {
+		q.gather = nil
+	}
+	if !k.pending {
+		q.bury(k)
+	}
+}
+
+// bury removes a settled chunk.
+func (q *Queue) bury(k *chunk) {
+	q.bytes -= k.bytes
+	q.recycle(k.records)
+	k.records = nil
+	if k.written() {
+		q.journal.remove(k)
+		q.journalBy(q.now().Add(journalDelay))
+	}
+	q.content.bury()
+}
+
+// Purge removes what is ready and returns how much that was. It waits.
+func (q *Queue) Purge() (n int, err error) {
+	err = q.ask(func() {
+		n = q.ready
+		q.discardReady()
+		q.journal.now = true
+	})
+	return n, err
+}
+
+func (q *Queue) discardReady() {
+	for _, k := range slices.Clone(q.content.live()) {
+		if k.ready > 0 {
+			q.eraseReady(k)
+		}
+	}
+	q.returned = nil
+}
+
+// eraseReady settles what is ready in k.
+func (q *Queue) eraseReady(k *chunk) {
+	q.stateOf(k)
+	for i := 0; i < k.count && k.ready > 0; i++ {
+		if k.records[i].owner == ownerNone {
+			q.erase(k, i)
+		}
+	}
+}
+
+// discard drops everything, for a queue that is deleted.
+func (q *Queue) discard() {
+	for _, c := range q.owners {
+		if c.limited() {
+			c.cfg.Limit.give(c.held)
+		}
+	}
+	for _, k := range q.writer.queued {
+		for _, t := range k.tickets {
+			q.kept.add(t, ErrDeleted)
+		}
+	}
+	q.writer.queued, q.gather = nil, nil
+	q.remember(-q.memory)
+	q.content, q.returned, q.ready, q.held, q.bytes = chunks{}, nil, 0, 0, 0
+	q.journal.discard(q.end)
+}
+
+// Extend gives a leased delivery d from now on. It waits. ErrStale.
+func (q *Queue) Extend(h Handle, d time.Duration) error {
+	var stale error
+	err := q.ask(func() {
+		if k, _ := q.heldBy(h); k == nil {
+			stale = ErrStale
+			return
+		}
+		q.lease.add(h, q.now().Add(d))
+		q.at(q.lease.first())
+	})
+	return firstError(err, stale)
+}
