@@ -87,7 +87,7 @@ func (v *VHost) Generation() uint64 { return v.snap.Load().generation }
 func (v *VHost) DeclareExchange(x Exchange) (created bool, err error) {
 	x.Name = CleanName(x.Name)
 	if newMatcher(x.Type) == nil {
-		return false, wire.ChanErrorf(wire.PreconditionFailed, "invalid exchange type '%s'", x.Type)
+		return false, wire.ChanErrorf(wire.PreconditionFailed, "unknown exchange type '%s'", x.Type)
 	}
 	if err := checkNotDefault(x.Name); err != nil {
 		return false, err
