@@ -6,7 +6,8 @@ const memoryChunk = 256
 // pipelined bounds the chunks on their way to the log. Further ones are sent beside the first only when they are full.
 const pipelined = 16
 
-// Append adds record at the end. p (may be nil) is told under tag when it is kept. It never blocks: a publisher bounds what it has not heard of.
+// Append adds record at the end. p (may be nil) is told under tag when it is kept. It never blocks: a publisher bounds what it has not heard of, and
+// so bounds what a queue whose log stalls, or that waits for memory, has to keep. Once the queue has ended p is told before Append returns, by the caller's goroutine.
 // The record belongs to the queue from now on, must not be changed and may be shared with other queues.
 func (q *Queue) Append(record []byte, p Publisher, tag uint64) {
 	if !q.post(op{kind: opAppend, record: record, pub: p, tag: tag}) && p != nil {
@@ -35,7 +36,7 @@ func (q *Queue) take(o *op) {
 		q.kept.add(ticket{o.pub, o.tag}, q.end)
 		return
 	}
-	if q.log == nil && (len(q.parked) > 0 || q.bytes > 0 && q.cfg.Budget.wait(q, int64(len(o.record)))) {
+	if q.log == nil && (len(q.parked) > 0 || q.bytes > 0 && q.waits(len(o.record))) {
 		q.parked = append(q.parked, *o)
 		return
 	}
@@ -46,7 +47,7 @@ func (q *Queue) take(o *op) {
 func (q *Queue) unpark() {
 	for len(q.parked) > 0 {
 		o := q.parked[0]
-		if q.bytes > 0 && q.cfg.Budget.wait(q, int64(len(o.record))) {
+		if q.bytes > 0 && q.waits(len(o.record)) {
 			return
 		}
 		q.parked[0] = op{}
@@ -56,12 +57,17 @@ func (q *Queue) unpark() {
 	q.parked = nil
 }
 
+// waits tells whether there is no memory for n bytes more; the queue is woken when there is.
+func (q *Queue) waits(n int) bool {
+	return q.cfg.Budget != nil && q.cfg.Budget.wait(q, int64(n)+q.memory-q.budgeted)
+}
+
 func (q *Queue) add(data []byte, t ticket) {
 	if data == nil {
 		data = []byte{} // nil means: not in memory
 	}
 	c := q.open(len(data))
-	c.records = append(c.records, record{data: data})
+	c.records = append(c.records, record{data: data, size: uint32(len(data))})
 	c.count++
 	c.ready++
 	q.next++
@@ -70,7 +76,7 @@ func (q *Queue) add(data []byte, t ticket) {
 	c.bytes += n
 	c.memory += n
 	q.bytes += n
-	q.remember(n)
+	q.memory += n
 	q.counts[EventAppended]++
 	if q.log == nil {
 		q.kept.add(t, nil)
@@ -100,10 +106,10 @@ func (q *Queue) full(c *chunk, n int) bool {
 	return c.count >= chunkRecords || c.count > 0 && c.bytes+int64(n) > chunkBytes
 }
 
-// remember accounts for n bytes of records more (or less) in memory.
-func (q *Queue) remember(n int64) {
-	q.memory += n
-	q.cfg.Budget.add(n)
+// account tells the budget what has changed.
+func (q *Queue) account() {
+	q.cfg.Budget.add(q.memory - q.budgeted)
+	q.budgeted = q.memory
 }
 
 func (q *Queue) recycled() []record {

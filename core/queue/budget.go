@@ -1,72 +1,79 @@
 package queue
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Budget is memory for records that the queues of a node share. A durable queue over it keeps less in memory; a memory queue over it takes
-// nothing in until there is room again, and its publishers wait.
+// nothing in until there is room again (or it is empty: it may always have one record), and its publishers wait.
 type Budget struct {
 	// immutable
 	max int64
+	// atomic
+	used    atomic.Int64
+	waiters atomic.Int64 // len(waiting)
 	// guarded by mu
 	mu      sync.Mutex
-	used    int64
-	waiting map[*Queue]struct{}
+	waiting map[*Queue]int64 // how much each needs
 }
 
 // NewBudget returns a budget of so many bytes.
 func NewBudget(bytes int64) *Budget {
-	return &Budget{max: bytes, waiting: map[*Queue]struct{}{}}
+	return &Budget{max: bytes, waiting: map[*Queue]int64{}}
 }
 
-// Used returns the bytes in use.
-func (b *Budget) Used() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.used
-}
+// Used returns the bytes in use, as the queues have told. A queue tells once a batch.
+func (b *Budget) Used() int64 { return b.used.Load() }
 
 // over tells whether the budget is used up.
-func (b *Budget) over() bool {
-	if b == nil {
-		return false
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.used > b.max
-}
+func (b *Budget) over() bool { return b != nil && b.used.Load() > b.max }
 
-// add accounts for n bytes more (or less) and, when room appears, wakes the queues that wait for it.
+// fits tells whether there is room for n more bytes.
+func (b *Budget) fits(n int64) bool { return b == nil || b.used.Load()+n <= b.max }
+
+// add accounts for n bytes more (or less) and wakes the queues that wait for what there is now room for.
 func (b *Budget) add(n int64) {
 	if b == nil || n == 0 {
 		return
 	}
-	b.mu.Lock()
-	b.used += n
-	var wake []*Queue
-	if n < 0 && b.used <= b.max-b.max/16 && len(b.waiting) > 0 {
-		for q := range b.waiting {
-			wake = append(wake, q)
-		}
-		clear(b.waiting)
+	b.used.Add(n)
+	if n < 0 && b.waiters.Load() > 0 {
+		b.wake()
 	}
+}
+
+func (b *Budget) wake() {
+	b.mu.Lock()
+	var wake []*Queue
+	for q, need := range b.waiting {
+		if b.fits(need) {
+			wake = append(wake, q)
+			delete(b.waiting, q)
+		}
+	}
+	b.waiters.Store(int64(len(b.waiting)))
 	b.mu.Unlock()
 	for _, q := range wake {
 		q.post(op{kind: opWake})
 	}
 }
 
-// wait reports whether n more bytes do not fit, and if so remembers q, to be woken when there is room.
+// wait reports whether n more bytes do not fit, and if so remembers q, to be woken when they do.
 func (b *Budget) wait(q *Queue, n int64) bool {
-	if b == nil {
+	if b.fits(n) {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.used+n <= b.max {
-		return false
+	b.waiting[q] = n
+	b.waiters.Store(int64(len(b.waiting)))
+	if !b.fits(n) {
+		return true
 	}
-	b.waiting[q] = struct{}{}
-	return true
+	delete(b.waiting, q) // there was room in the meantime, and who made it may not have seen q
+	b.waiters.Store(int64(len(b.waiting)))
+	return false
 }
 
 func (b *Budget) forget(q *Queue) {
@@ -76,4 +83,5 @@ func (b *Budget) forget(q *Queue) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.waiting, q)
+	b.waiters.Store(int64(len(b.waiting)))
 }

@@ -11,6 +11,7 @@ const (
 // record is the state of one record.
 type record struct {
 	data     []byte // nil: not in memory (or settled)
+	size     uint32 // len(data), also when it is not in memory any more; 0 as long as it has not been
 	owner    uint32
 	attempts uint32
 }
@@ -27,7 +28,7 @@ type chunk struct {
 	count   int      // records, settled ones included
 	records []record // nil: all ready, never delivered, none in memory
 	tickets []ticket // one a record, until the chunk is kept
-	bytes   int64    // of all records
+	bytes   int64    // of the records not settled
 	memory  int64    // of the records in memory
 	ready   int
 	settled int
@@ -35,12 +36,12 @@ type chunk struct {
 	pending     bool   // its publishers have not been told yet
 	first, last uint64 // log entries that hold it; 0: not (yet) written
 	journal     uint64 // journal entry with its latest bitmap; 0: none
-	dirty       bool   // settlements since then
-	listed      bool   // in queue.dirty
+	listed      bool   // in journaler.dirty: settlements since then
 }
 
 func (c *chunk) held() int     { return c.count - c.ready - c.settled }
 func (c *chunk) done() bool    { return c.settled == c.count }
+func (c *chunk) over() bool    { return c.done() && !c.pending } // nothing will come of it any more
 func (c *chunk) written() bool { return c.last != 0 }
 func (c *chunk) end() uint64   { return c.base + uint64(c.count) }
 
@@ -91,7 +92,7 @@ func (d *chunks) search(seq uint64) int {
 // bury notes that one chunk of the list is settled whole and drops what can be dropped.
 func (d *chunks) bury() {
 	d.dead++
-	for d.head < len(d.list) && d.list[d.head].done() {
+	for d.head < len(d.list) && d.list[d.head].over() {
 		d.list[d.head] = nil
 		d.head++
 		d.dead--
@@ -104,7 +105,7 @@ func (d *chunks) bury() {
 func (d *chunks) compact() {
 	kept := d.list[:0]
 	for _, c := range d.live() {
-		if !c.done() {
+		if !c.over() {
 			kept = append(kept, c)
 		}
 	}

@@ -1,6 +1,9 @@
 package queue
 
-import "sync"
+import (
+	"fmt"
+	"slices"
+)
 
 // Consumer receives deliveries of one queue.
 type Consumer struct {
@@ -18,7 +21,7 @@ type Consumer struct {
 	out      []Delivery
 	outBytes int
 
-	once sync.Once // for Gone
+	waits bool // in cfg.Limit.waiting; guarded by cfg.Limit.mu
 }
 
 // Consume registers a consumer. Deliveries may begin before it returns, if it has credit. It waits. ErrInUse, ErrClosed, ErrDeleted.
@@ -48,9 +51,12 @@ func (q *Queue) register(c *Consumer) error {
 	return nil
 }
 
+// own gives c an id that no record and no other consumer bears.
 func (q *Queue) own(c *Consumer) {
-	q.lastOwner++
-	c.id = q.lastOwner
+	for c.id <= firstOwner || q.owners[c.id] != nil {
+		q.lastOwner++
+		c.id = q.lastOwner
+	}
 	q.owners[c.id] = c
 }
 
@@ -58,13 +64,19 @@ func (q *Queue) own(c *Consumer) {
 // returns. It waits.
 func (q *Queue) Holder() (*Consumer, error) {
 	c := &Consumer{queue: q, holder: true}
-	if err := q.ask(func() { q.own(c) }); err != nil {
+	var refused error
+	err := q.ask(func() {
+		if refused = q.end; refused == nil {
+			q.own(c)
+		}
+	})
+	if err = firstError(err, refused); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// Grant adds n deliveries to the consumer's credit.
+// Grant adds n deliveries to the consumer's credit, up to Unlimited. A negative n takes some away.
 func (c *Consumer) Grant(n int) {
 	c.queue.post(op{kind: opGrant, consumer: c, tag: uint64(n)})
 }
@@ -103,7 +115,7 @@ func (q *Queue) cancel(c *Consumer) {
 	}
 	for i, a := range q.consumers {
 		if a == c {
-			q.consumers = append(q.consumers[:i], q.consumers[i+1:]...)
+			q.consumers = slices.Delete(q.consumers, i, i+1)
 			if len(q.consumers) == 0 && q.cfg.Idle != nil {
 				go q.cfg.Idle()
 			}
@@ -113,13 +125,16 @@ func (q *Queue) cancel(c *Consumer) {
 	if q.alone == c {
 		q.alone = nil
 	}
+	if c.limited() {
+		c.cfg.Limit.forget(c)
+	}
 	q.forget(c)
 }
 
 // release returns everything c holds.
 func (q *Queue) release(c *Consumer) {
 	if c.held > 0 {
-		for _, k := range q.content.live() {
+		for _, k := range slices.Clone(q.content.live()) { // what dies on its return changes the list
 			if k.held() > 0 && k.records != nil {
 				q.releaseFrom(k, c)
 			}
@@ -146,9 +161,21 @@ func (q *Queue) forget(c *Consumer) {
 // leave tells the consumer that its queue has ended.
 func (c *Consumer) leave(reason error) {
 	c.gone, c.isActive = true, false
-	if c.cfg.Gone != nil {
-		c.once.Do(func() { c.cfg.Gone(reason) })
+	if c.limited() {
+		c.cfg.Limit.forget(c)
 	}
+	if c.cfg.Gone != nil {
+		c.cfg.Gone(reason)
+	}
+}
+
+// grant adds to the credit, which stops at Unlimited.
+func (c *Consumer) grant(n int) {
+	if n > 0 && c.credit > Unlimited-n {
+		c.credit = Unlimited
+		return
+	}
+	c.credit += n
 }
 
 func (c *Consumer) limited() bool { return c.cfg.Limit != nil && !c.cfg.AutoAck }
@@ -176,44 +203,55 @@ func (c *Consumer) flush() {
 }
 
 // Get takes one ready record without a consumer: settled at once (autoAck), or held for holder until it is settled or holder is closed.
-// A backlog that is not in memory is read back first. ok false: nothing is ready. It waits.
+// A backlog that is not in memory is read back first. ok false: nothing is ready. It waits. ErrClosed (also when holder has been closed), ErrDeleted,
+// or what the log says when it cannot be read; then the record is still there.
 func (q *Queue) Get(autoAck bool, holder *Consumer) (d Delivery, ok bool, err error) {
 	for {
-		loading := make(chan struct{})
-		wait := false
-		err = q.ask(func() { d, ok, wait = q.get(autoAck, holder, loading) })
-		if err != nil || !wait {
+		loaded := make(chan error, 1)
+		var wait bool
+		var failed error
+		err = q.ask(func() { d, ok, wait, failed = q.get(autoAck, holder, loaded) })
+		if err = firstError(err, failed); err != nil || !wait {
 			return d, ok, err
 		}
 		select {
-		case <-loading:
+		case err = <-loaded:
 		case <-q.over:
+		}
+		if err != nil {
+			return Delivery{}, false, fmt.Errorf("read queue %q back: %w", q.cfg.Name, err)
 		}
 	}
 }
 
-// get takes the first ready record; wait: it is being read back, and loading will be closed.
-func (q *Queue) get(autoAck bool, holder *Consumer, loading chan struct{}) (d Delivery, ok, wait bool) {
-	if q.ready == 0 || q.end != nil {
-		return Delivery{}, false, false
+// get takes the first ready record; wait: it is being read back, and loaded will be told.
+func (q *Queue) get(autoAck bool, holder *Consumer, loaded chan error) (d Delivery, ok, wait bool, err error) {
+	autoAck = autoAck || holder == nil
+	switch {
+	case q.end != nil:
+		return Delivery{}, false, false, q.end
+	case !autoAck && holder.gone:
+		return Delivery{}, false, false, ErrClosed
+	case q.ready == 0:
+		return Delivery{}, false, false, nil
 	}
 	k, i, ok := q.head()
 	if !ok {
-		q.getters = append(q.getters, loading)
-		return Delivery{}, false, true
+		q.getters = append(q.getters, loaded)
+		return Delivery{}, false, true, nil
 	}
-	if autoAck || holder == nil {
+	if autoAck {
 		holder = &Consumer{queue: q, id: firstOwner, cfg: ConsumerConfig{AutoAck: true}}
 	}
 	d = q.lend(holder, k, i)
 	d.Ready = q.ready
-	return d, true, false
+	return d, true, false, nil
 }
 
-// wakeGetters lets those look again who waited for something to be read back.
-func (q *Queue) wakeGetters() {
-	for _, loading := range q.getters {
-		close(loading)
+// wakeGetters lets those look again who waited for something to be read back, or tells them why it was not.
+func (q *Queue) wakeGetters(err error) {
+	for _, loaded := range q.getters {
+		loaded <- err
 	}
 	q.getters = nil
 }

@@ -1,18 +1,12 @@
 package queue
 
-import (
-	"context"
-	"time"
-)
+import "slices"
 
 // A batch to one consumer is handed over when it has so many deliveries or bytes, so that Room can speak again.
 const (
 	batchDeliveries = 64
 	batchBytes      = 256 << 10
 )
-
-// How much is read back from the log at once.
-const loadBytes = 4 << 20
 
 // deliver hands ready records to the consumers that may take one, in turn, lowest number first.
 func (q *Queue) deliver() {
@@ -52,7 +46,10 @@ func (q *Queue) nextConsumer() *Consumer {
 
 func (q *Queue) deactivate(i int) {
 	q.active[i].isActive = false
-	q.active = append(q.active[:i], q.active[i+1:]...)
+	q.active = slices.Delete(q.active, i, i+1)
+	if i < q.turn {
+		q.turn--
+	}
 }
 
 func (q *Queue) activate(c *Consumer) {
@@ -94,10 +91,10 @@ func (q *Queue) head() (k *chunk, i int, ok bool) {
 func (q *Queue) peek() (uint64, *chunk) {
 	for len(q.returned) > 0 {
 		seq := q.returned[0]
-		if k := q.content.find(seq); k != nil && k.records[seq-k.base].owner == ownerNone {
+		if k := q.content.find(seq); k != nil && !k.done() && k.records[seq-k.base].owner == ownerNone {
 			return seq, k
 		}
-		q.returned.pop() // purged meanwhile
+		q.returned.pop() // its append was refused meanwhile, or the log has lost it
 	}
 	for q.fresh < q.next {
 		k := q.cursor
@@ -125,8 +122,12 @@ func (q *Queue) nextFresh() *chunk {
 		q.fresh = q.next
 		return nil
 	}
+	former := q.cursor
 	q.cursor = live[i]
 	q.fresh = max(q.fresh, q.cursor.base)
+	if former != nil && q.log != nil {
+		q.shed(former)
+	}
 	return q.cursor
 }
 
@@ -167,140 +168,4 @@ func (q *Queue) lend(c *Consumer, k *chunk, i int) Delivery {
 		q.at(q.lease.first())
 	}
 	return d
-}
-
-// load reads chunk k and what follows it back from the log, in a goroutine of its own, one at a time.
-func (q *Queue) load(k *chunk) {
-	if q.loading || !k.written() {
-		return
-	}
-	q.loading = true
-	q.makeRoom(k)
-	from := k.first
-	go func() {
-		entries, err := q.log.Read(context.Background(), from, loadBytes)
-		q.post(op{kind: opKept, call: func() { q.loaded(k, entries, err) }})
-	}()
-}
-
-// loaded puts what was read back into its chunks.
-func (q *Queue) loaded(k *chunk, entries []Entry, err error) {
-	q.loading = false
-	if q.end != nil || k.done() {
-		q.wakeGetters()
-		return
-	}
-	if err == nil {
-		err = q.fill(k, entries)
-	}
-	switch {
-	case err == nil && k.memory > 0:
-	case err == nil && len(entries) > 0 && entries[0].Seq > k.last:
-		q.lose(k)
-	default:
-		q.loading = true // not again before the delay is over
-		q.again(func() { q.loading = false; q.wakeGetters() })
-		return
-	}
-	q.wakeGetters()
-}
-
-// lose gives up a chunk that the log no longer has.
-func (q *Queue) lose(k *chunk) {
-	q.counts[EventLost] += k.ready
-	q.eraseReady(k)
-}
-
-// fill gives the entries' records to their chunks, from k on.
-func (q *Queue) fill(k *chunk, entries []Entry) error {
-	live := q.content.live()
-	at := q.content.search(k.base)
-	var large []byte
-	for _, e := range entries {
-		for at < len(live) && live[at].last < e.Seq {
-			at++
-		}
-		if at == len(live) {
-			return nil
-		}
-		kind, body, err := openEntry(e.Data)
-		if err != nil {
-			return err
-		}
-		if kind == kindJournal || e.Seq < live[at].first {
-			continue
-		}
-		records, err := assemble(kind, body, &large)
-		if err != nil {
-			return err
-		}
-		q.restore(live[at], records)
-	}
-	return nil
-}
-
-// assemble returns the records of an entry; nil for a part that is not the last, which is gathered in large.
-func assemble(kind byte, body []byte, large *[]byte) ([][]byte, error) {
-	if kind == kindRecords {
-		return decodeRecords(body)
-	}
-	p, err := decodePart(body)
-	if err != nil {
-		return nil, err
-	}
-	if p.index == 0 {
-		*large = make([]byte, 0, p.total*partBytes)
-	}
-	*large = append(*large, p.data...)
-	if p.index < p.total-1 {
-		return nil, nil
-	}
-	return [][]byte{*large}, nil
-}
-
-func (q *Queue) restore(k *chunk, records [][]byte) {
-	if k.done() || len(records) != k.count {
-		return
-	}
-	for i := range q.stateOf(k) {
-		r := &k.records[i]
-		if r.owner != ownerSettled && r.data == nil && records[i] != nil {
-			r.data = records[i]
-			k.memory += int64(len(r.data))
-			q.remember(int64(len(r.data)))
-		}
-	}
-}
-
-// makeRoom lets go of data that is only held (it is read back if it returns), before k is read.
-func (q *Queue) makeRoom(k *chunk) {
-	for _, c := range q.content.live() {
-		if q.memory <= q.cfg.Resident {
-			return
-		}
-		if c != k && c.written() && c.memory > 0 && c.end() <= q.fresh {
-			q.unload(c)
-		}
-	}
-}
-
-func (q *Queue) unload(c *chunk) {
-	q.remember(-c.memory)
-	c.memory = 0
-	for i := range c.records {
-		c.records[i].data = nil
-	}
-}
-
-// again runs f in the queue's goroutine after retryDelay.
-func (q *Queue) again(f func()) {
-	time.AfterFunc(retryDelay, func() { q.post(op{kind: opCall, call: f}) })
-}
-
-// stateOf returns the per-record state of a chunk, making it where the chunk was only counted.
-func (q *Queue) stateOf(k *chunk) []record {
-	if k.records == nil {
-		k.records = append(q.recycled(), make([]record, k.count)...)
-	}
-	return k.records
 }

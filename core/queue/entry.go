@@ -15,8 +15,8 @@ import (
 //
 //	records  count, then count × (length+1, bytes); 0 in place of length+1: the record was settled before it was written
 //	part     index, total, bytes: a slice of one record too large for an entry; its parts follow one another
-//	journal  watermark entry, watermark index, n, then n × chunk: entry, count, ⌈count/8⌉ octets of bits (1 = settled, first record
-//	         in the lowest bit), m, then m × (index, attempts)
+//	journal  watermark entry, watermark index, floor, n, then n × (gap, length-1): runs of entries; then to the end of the body chunks:
+//	         entry, count, bytes not settled, ⌈count/8⌉ octets of bits (1 = settled, first record in the lowest bit), m, then m × (index, attempts)
 //
 // All numbers are unsigned varints.
 const (
@@ -106,6 +106,8 @@ func decodePart(body []byte) (part, error) {
 // journal is what a journal entry says.
 type journal struct {
 	watermark position // everything up to here had been delivered, or may have been
+	floor     uint64   // chunks in entries below are settled whole
+	gone      spans    // and those in these entries
 	chunks    []journalChunk
 }
 
@@ -122,6 +124,7 @@ func (p position) before(q position) bool {
 type journalChunk struct {
 	entry    uint64
 	count    uint64
+	bytes    uint64 // of the records not settled
 	settled  []byte
 	attempts []attempt
 }
@@ -130,35 +133,52 @@ type attempt struct{ index, n uint64 }
 
 func (c *journalChunk) isSettled(i int) bool { return c.settled[i/8]&(1<<(i%8)) != 0 }
 
-func encodeJournal(dst []byte, j journal) []byte {
+// beginJournal starts a journal entry; bitmaps and endEntry follow.
+func beginJournal(dst []byte, j journal) []byte {
 	dst = beginEntry(dst, kindJournal)
 	dst = binary.AppendUvarint(dst, j.watermark.entry)
 	dst = binary.AppendUvarint(dst, j.watermark.index)
-	dst = binary.AppendUvarint(dst, uint64(len(j.chunks)))
-	for _, c := range j.chunks {
-		dst = binary.AppendUvarint(dst, c.entry)
-		dst = binary.AppendUvarint(dst, c.count)
-		dst = append(dst, c.settled...)
-		dst = binary.AppendUvarint(dst, uint64(len(c.attempts)))
-		for _, a := range c.attempts {
-			dst = binary.AppendUvarint(dst, a.index)
-			dst = binary.AppendUvarint(dst, a.n)
-		}
+	dst = binary.AppendUvarint(dst, j.floor)
+	dst = binary.AppendUvarint(dst, uint64(len(j.gone)))
+	at := uint64(0)
+	for _, s := range j.gone {
+		dst = binary.AppendUvarint(dst, s.from-at)
+		dst = binary.AppendUvarint(dst, s.to-s.from)
+		at = s.to
 	}
-	return endEntry(dst)
+	return dst
+}
+
+func appendBitmap(dst []byte, c journalChunk) []byte {
+	dst = binary.AppendUvarint(dst, c.entry)
+	dst = binary.AppendUvarint(dst, c.count)
+	dst = binary.AppendUvarint(dst, c.bytes)
+	dst = append(dst, c.settled...)
+	dst = binary.AppendUvarint(dst, uint64(len(c.attempts)))
+	for _, a := range c.attempts {
+		dst = binary.AppendUvarint(dst, a.index)
+		dst = binary.AppendUvarint(dst, a.n)
+	}
+	return dst
 }
 
 func decodeJournal(body []byte) (journal, error) {
 	r := reader{rest: body}
-	j := journal{watermark: position{r.uvarint(), r.uvarint()}}
-	for range r.count(3) {
-		c := journalChunk{entry: r.uvarint(), count: r.uvarint()}
-		c.settled = r.bytes((c.count + 7) / 8)
+	j := journal{watermark: position{r.uvarint(), r.uvarint()}, floor: r.uvarint()}
+	at := uint64(0)
+	for range r.count(2) {
+		s := span{from: at + r.uvarint()}
+		s.to = s.from + r.uvarint()
+		if s.from < at || s.to < s.from {
+			r.bad = true
+		}
+		j.gone, at = append(j.gone, s), s.to
+	}
+	for len(r.rest) > 0 && !r.bad {
+		c := journalChunk{entry: r.uvarint(), count: r.uvarint(), bytes: r.uvarint()}
+		c.settled = r.bytes(c.count/8 + min(c.count%8, 1))
 		for range r.count(2) {
 			c.attempts = append(c.attempts, attempt{r.uvarint(), r.uvarint()})
-		}
-		if r.bad {
-			break
 		}
 		j.chunks = append(j.chunks, c)
 	}

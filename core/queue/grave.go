@@ -36,19 +36,30 @@ func (q *Queue) bequeath(k *chunk, i int, why Reason) {
 	q.digGraves()
 }
 
+// inGrave finds a dead record, unless it has gone: its append was refused, or the log has lost it.
+func (q *Queue) inGrave(seq uint64) (*chunk, int) {
+	k := q.content.find(seq)
+	if k == nil || k.done() || k.records[seq-k.base].owner != ownerGrave {
+		return nil, 0
+	}
+	return k, int(seq - k.base)
+}
+
 func (q *Queue) digGraves() {
 	g := &q.grave
 	for len(g.waiting) > 0 && g.underWay < graveWidth && g.retryAt.IsZero() && q.end == nil {
 		d := g.waiting[0]
-		k := q.content.find(d.seq)
-		r := &k.records[d.seq-k.base]
-		if r.data == nil {
-			q.load(k)
-			q.retryGraveAt(q.now().Add(retryDelay))
+		k, i := q.inGrave(d.seq)
+		if k != nil && k.records[i].data == nil {
+			q.load(k) // and looks again
 			return
 		}
 		g.waiting = g.waiting[1:]
+		if k == nil {
+			continue
+		}
 		g.underWay++
+		r := &k.records[i]
 		q.cfg.DeadLetter(Dead{Record: r.data, Reason: d.reason, Seq: d.seq, Count: r.attempts}, func(err error) {
 			q.post(op{kind: opKept, call: func() { q.buried(d, err) }})
 		})
@@ -57,7 +68,7 @@ func (q *Queue) digGraves() {
 
 func (q *Queue) buried(d dying, err error) {
 	q.grave.underWay--
-	if q.end != nil {
+	if q.end == ErrDeleted {
 		return
 	}
 	if err != nil {
@@ -65,10 +76,9 @@ func (q *Queue) buried(d dying, err error) {
 		q.retryGraveAt(q.now().Add(retryDelay))
 		return
 	}
-	if k := q.content.find(d.seq); k != nil && k.records[d.seq-k.base].owner == ownerGrave {
-		q.held--
+	if k, i := q.inGrave(d.seq); k != nil {
 		q.counts[EventDead]++
-		q.erase(k, int(d.seq-k.base))
+		q.erase(k, i)
 	}
 	q.digGraves()
 }

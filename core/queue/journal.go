@@ -2,21 +2,22 @@ package queue
 
 import "time"
 
+// journalBytes is about how large a journal entry may become; what does not fit goes into further ones.
+const journalBytes = 256 << 10
+
 // journaler gathers settlements for the log. Owned by run.
 type journaler struct {
-	now      bool      // at once, without waiting for more
-	due      time.Time // zero: nothing to write
-	inFlight bool
+	now      bool           // at once, without waiting for more
+	final    bool           // the queue is closed, and the last journal has been started
+	due      time.Time      // zero: nothing to write
+	inFlight int            // entries on their way; all belong to one flight
 	dirty    []*chunk       // written chunks with settlements that are in no journal entry
-	buried   []journalChunk // chunks settled whole since the last entry
-	gone     []uint64       // log entries that are no longer needed
-	floor    uint64         // what was last trimmed below
-	waiting  []waiter
+	released []uint64       // entries with the last bitmap of a chunk that is settled whole: no longer needed when a newer entry says so
+	waiting  []waiter       // in the order of their settlements
 	refs     map[uint64]int // journal entry -> chunks whose latest bitmap it holds
-	latest   uint64         // the newest journal entry; it holds the watermark
-	written  uint64         // the newest entry of the log
+	latest   uint64         // the newest journal entry; it holds the watermark and what is gone
 	highest  uint64         // number of the highest record delivered
-	told     uint64         // highest, as the log knows it
+	told     uint64         // of those the log knows
 }
 
 // waiter wants to know when its settlement is durable.
@@ -26,13 +27,28 @@ type waiter struct {
 	upTo uint64 // chunks that begin below must be in the log first
 }
 
+// flight is a journal on its way: one entry, or several if one would become too large.
+type flight struct {
+	left     int // entries not answered
+	err      error
+	told     uint64
+	waiters  []waiter
+	released []uint64
+}
+
+// journalSoon writes settlements in a moment, when more have gathered.
+func (q *Queue) journalSoon() {
+	if q.journal.due.IsZero() && q.log != nil {
+		q.journalBy(q.now().Add(journalDelay))
+	}
+}
+
 // journalBy makes sure that settlements are written by t.
 func (q *Queue) journalBy(t time.Time) {
-	if q.log == nil || !q.journal.due.IsZero() {
-		return
+	if q.journal.due.IsZero() {
+		q.journal.due = t
+		q.at(t)
 	}
-	q.journal.due = t
-	q.at(t)
 }
 
 // touch notes that a chunk's settlements are to be written.
@@ -42,7 +58,7 @@ func (q *Queue) touch(k *chunk) {
 	}
 	k.listed = true
 	q.journal.dirty = append(q.journal.dirty, k)
-	q.journalBy(q.now().Add(journalDelay))
+	q.journalSoon()
 }
 
 // delivered notes that a record was handed out: after a restart it counts as redelivered.
@@ -54,52 +70,17 @@ func (q *Queue) delivered(k *chunk, i int) {
 	if q.cfg.MaxDeliveries > 0 {
 		q.touch(k)
 	}
-	q.journalBy(q.now().Add(journalDelay))
+	q.journalSoon()
 }
 
-// whenJournalled calls o.done when what o settled is durable.
-func (q *Queue) whenJournalled(o *op, err error) {
+// whenJournalled calls done with err when all that has been settled is durable, as far as it concerns records up to number last. Else it says why not.
+func (q *Queue) whenJournalled(done func(error), err error, last uint64) {
 	if q.log == nil {
-		o.done(err)
+		done(err)
 		return
 	}
-	upTo := o.handle.Seq
-	for _, h := range o.handles {
-		upTo = max(upTo, h.Seq)
-	}
-	q.journal.waiting = append(q.journal.waiting, waiter{o.done, err, upTo + 1})
+	q.journal.waiting = append(q.journal.waiting, waiter{done, err, min(last, q.next-1) + 1})
 	q.journal.now = true
-}
-
-// remove gives up a settled chunk's entries.
-func (j *journaler) remove(k *chunk) {
-	j.buried = append(j.buried, journalChunk{entry: k.first, count: uint64(k.count), settled: ones(k.count)})
-	for seq := k.first; seq <= k.last; seq++ {
-		j.gone = append(j.gone, seq)
-	}
-	j.unref(k.journal)
-	k.journal = 0
-}
-
-func ones(n int) []byte {
-	b := make([]byte, (n+7)/8)
-	for i := range b {
-		b[i] = 0xff
-	}
-	return b
-}
-
-// unref notes that a chunk's latest bitmap is no longer in the journal entry seq.
-func (j *journaler) unref(seq uint64) {
-	if seq == 0 {
-		return
-	}
-	if j.refs[seq]--; j.refs[seq] <= 0 {
-		delete(j.refs, seq)
-		if seq != j.latest {
-			j.gone = append(j.gone, seq)
-		}
-	}
 }
 
 // journalIfDue writes what has gathered, when its time has come and nothing is on its way.
@@ -109,24 +90,32 @@ func (q *Queue) journalIfDue(now time.Time) {
 		j.now = false
 		return
 	}
-	if j.inFlight || !j.now && (j.due.IsZero() || j.due.After(now)) {
-		if !j.due.IsZero() && !j.inFlight {
+	if j.inFlight > 0 {
+		return // its answer looks again
+	}
+	if !j.now && (j.due.IsZero() || j.due.After(now)) {
+		if !j.due.IsZero() {
 			q.at(j.due)
 		}
 		return
 	}
 	j.now, j.due = false, time.Time{}
 	ready := j.takeWaiters(q.writer.pending)
-	j.now = false
-	if !q.worthWriting(ready) {
-		j.buried = j.buried[:0]
+	if len(ready) == 0 && !q.worthWriting() {
 		q.trim()
 		return
 	}
 	q.writeJournal(ready)
 }
 
-// takeWaiters returns the waiters whose chunks are all in the log.
+// worthWriting tells whether there is something that nobody waits for. Chunks settled whole are not a reason: they are trimmed, which says as much. Only a
+// queue that ends does not rely on that.
+func (q *Queue) worthWriting() bool {
+	j := &q.journal
+	return len(j.dirty) > 0 || len(j.released) > 0 || q.held > 0 && q.tellable() > j.told || j.final && q.trimmer.untold
+}
+
+// takeWaiters returns the waiters whose chunks are all in the log. The others are looked at again when a chunk has been answered.
 func (j *journaler) takeWaiters(pending []*chunk) (ready []waiter) {
 	if len(pending) == 0 {
 		ready, j.waiting = j.waiting, nil
@@ -144,72 +133,112 @@ func (j *journaler) takeWaiters(pending []*chunk) (ready []waiter) {
 	return ready
 }
 
-func (q *Queue) worthWriting(ready []waiter) bool {
-	j := &q.journal
-	return len(j.dirty) > 0 || len(ready) > 0 || q.held > 0 && j.highest > j.told
+// refused notes that a chunk whose first record has number base is not in the log, or nobody knows: nobody can be told that its records' settlements are durable.
+func (j *journaler) refused(base uint64, err error) {
+	for i := range j.waiting {
+		if w := &j.waiting[i]; w.upTo > base {
+			w.err = firstError(w.err, err)
+		}
+	}
 }
 
+// tellable is the number of the highest record delivered of those that the log holds.
+func (q *Queue) tellable() uint64 {
+	if p := q.writer.pending; len(p) > 0 && q.journal.highest >= p[0].base {
+		return p[0].base - 1
+	}
+	return q.journal.highest
+}
+
+// writeJournal appends the state of the dirty chunks, the watermark and what is gone.
 func (q *Queue) writeJournal(ready []waiter) {
 	j := &q.journal
-	entry := journal{watermark: q.watermark()}
-	if len(ready) > 0 {
-		entry.chunks = append(entry.chunks, j.buried...)
+	f := &flight{told: q.tellable(), waiters: ready, released: j.released}
+	dirty := j.dirty
+	j.dirty, j.released, q.trimmer.untold = nil, nil, false
+	head := journal{watermark: q.watermark(), floor: q.floor(), gone: q.trimmer.lastGone()}
+	for f.left == 0 || len(dirty) > 0 {
+		entry := beginJournal(q.buffer(), head)
+		var wrote []*chunk
+		n := 0
+		for ; n < len(dirty) && len(entry) < journalBytes; n++ {
+			k := dirty[n]
+			k.listed = false
+			if !k.done() {
+				entry = appendBitmap(entry, bitmap(k, q.cfg.MaxDeliveries > 0))
+				wrote = append(wrote, k)
+			}
+		}
+		dirty = dirty[n:]
+		f.left++
+		j.inFlight++
+		q.appendEntry(endEntry(entry), func(seq uint64, err error) { q.journalAnswered(f, wrote, seq, err) })
 	}
-	j.buried = j.buried[:0]
-	var wrote []*chunk
-	for _, k := range j.dirty {
-		k.listed = false
-		if !k.done() {
-			entry.chunks = append(entry.chunks, bitmap(k, q.cfg.MaxDeliveries > 0))
-			wrote = append(wrote, k)
-		}
-	}
-	j.dirty = j.dirty[:0]
-	j.inFlight = true
-	highest := j.highest
-	q.appendEntry(encodeJournal(q.buffer(), entry), func(seq uint64, err error) {
-		j.inFlight = false
-		if err != nil {
-			q.journalFailed(wrote, err)
-		} else {
-			j.told = highest
-			q.journalled(wrote, seq)
-		}
-		for _, w := range ready {
-			w.done(firstError(err, w.err))
-		}
-		if len(j.waiting) > 0 {
-			j.now = true
-		}
-	})
 }
 
-func (q *Queue) journalFailed(wrote []*chunk, _ error) {
-	q.journal.now = false
-	for _, k := range wrote {
-		if !k.done() {
-			q.touch(k)
+// journalAnswered takes note that an entry of a flight is in the log, or may not be; wrote are the chunks with a bitmap therein.
+func (q *Queue) journalAnswered(f *flight, wrote []*chunk, seq uint64, err error) {
+	j := &q.journal
+	j.inFlight--
+	f.left--
+	f.err = firstError(f.err, err)
+	switch {
+	case q.end == ErrDeleted:
+	case err != nil:
+		q.journalBy(q.now().Add(retryDelay))
+		for _, k := range wrote {
+			if !k.done() {
+				q.touch(k)
+			}
 		}
+	default:
+		q.journalled(wrote, seq)
 	}
-	q.journalBy(q.now().Add(retryDelay))
+	if f.left == 0 {
+		q.landed(f)
+	}
 }
 
+// landed ends a flight.
+func (q *Queue) landed(f *flight) {
+	j := &q.journal
+	switch {
+	case q.end == ErrDeleted:
+	case f.err != nil:
+		j.released, q.trimmer.untold = append(j.released, f.released...), true
+		q.journalBy(q.now().Add(retryDelay))
+	default:
+		j.told = f.told
+		for _, seq := range f.released {
+			q.unref(seq)
+		}
+		q.trim()
+	}
+	for _, w := range f.waiters {
+		w.done(firstError(f.err, w.err))
+	}
+	if len(j.waiting) > 0 {
+		j.now = true
+	} else if !j.due.IsZero() {
+		q.at(j.due)
+	}
+}
+
+// journalled takes note that an entry is in the log.
 func (q *Queue) journalled(wrote []*chunk, seq uint64) {
 	j := &q.journal
 	former := j.latest
-	j.latest, j.written = seq, max(j.written, seq)
+	j.latest, q.trimmer.written = seq, max(q.trimmer.written, seq)
 	for _, k := range wrote {
-		if k.done() {
-			continue
+		if !k.done() { // else its former one is in released
+			q.unref(k.journal)
+			k.journal = seq
+			j.ref(seq)
 		}
-		j.unref(k.journal)
-		k.journal = seq
-		j.ref(seq)
 	}
 	if former != 0 && j.refs[former] == 0 {
-		j.gone = append(j.gone, former)
+		q.trimmer.gone = append(q.trimmer.gone, former)
 	}
-	q.trim()
 }
 
 func (j *journaler) ref(seq uint64) {
@@ -219,23 +248,17 @@ func (j *journaler) ref(seq uint64) {
 	j.refs[seq]++
 }
 
-// trim removes from the log what nothing needs any more.
-func (q *Queue) trim() {
+// unref notes that a chunk's latest bitmap is no longer in the journal entry seq.
+func (q *Queue) unref(seq uint64) {
 	j := &q.journal
-	floor := j.written + 1
-	if live := q.content.live(); len(live) > 0 && live[0].written() {
-		floor = live[0].first
+	if seq == 0 {
+		return
 	}
-	var also []uint64
-	for _, seq := range j.gone {
-		if seq >= floor {
-			also = append(also, seq)
+	if j.refs[seq]--; j.refs[seq] == 0 {
+		delete(j.refs, seq)
+		if seq != j.latest {
+			q.trimmer.gone = append(q.trimmer.gone, seq)
 		}
-	}
-	j.gone = j.gone[:0]
-	if floor > j.floor || len(also) > 0 {
-		j.floor = floor
-		q.log.Trim(floor, also)
 	}
 }
 
@@ -256,7 +279,7 @@ func (q *Queue) watermark() position {
 
 // bitmap is a chunk's state for the journal.
 func bitmap(k *chunk, attempts bool) journalChunk {
-	c := journalChunk{entry: k.first, count: uint64(k.count), settled: make([]byte, (k.count+7)/8)}
+	c := journalChunk{entry: k.first, count: uint64(k.count), bytes: uint64(k.bytes), settled: make([]byte, (k.count+7)/8)}
 	for i := range k.records {
 		r := &k.records[i]
 		switch {

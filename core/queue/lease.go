@@ -37,6 +37,22 @@ func (l *leases) add(h Handle, until time.Time) {
 	}
 	l.until[h.Seq] = until
 	heap.Push(&l.heap, lent{until, h})
+	if len(l.heap) > 64 && len(l.heap) > 2*len(l.until) {
+		l.compact()
+	}
+}
+
+// compact drops what was settled or extended meanwhile, so that the heap has at most twice as many leases as there are.
+func (l *leases) compact() {
+	kept := l.heap[:0]
+	for _, x := range l.heap {
+		if until, ok := l.until[x.handle.Seq]; ok && until.Equal(x.until) {
+			kept = append(kept, x)
+		}
+	}
+	clear(l.heap[len(kept):])
+	l.heap = kept
+	heap.Init(&l.heap)
 }
 
 func (l *leases) drop(seq uint64) {

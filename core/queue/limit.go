@@ -1,13 +1,17 @@
 package queue
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Limit is a window of deliveries that consumers of several queues share: AMQP's channel-wide prefetch.
 type Limit struct {
+	// guarded by mu
 	mu      sync.Mutex
 	max     int // 0: unlimited
 	held    int
-	waiting []*Consumer
+	waiting []*Consumer // each once, while it is there
 }
 
 // NewLimit returns a window of n deliveries; 0 is unlimited.
@@ -27,11 +31,24 @@ func (l *Limit) take(c *Consumer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.max > 0 && l.held >= l.max {
-		l.waiting = append(l.waiting, c)
+		if !c.waits {
+			c.waits = true
+			l.waiting = append(l.waiting, c)
+		}
 		return false
 	}
 	l.held++
 	return true
+}
+
+// forget lets go of a consumer that has gone.
+func (l *Limit) forget(c *Consumer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.waits {
+		c.waits = false
+		l.waiting = slices.DeleteFunc(l.waiting, func(w *Consumer) bool { return w == c })
+	}
 }
 
 // give returns n deliveries to the window.
@@ -47,6 +64,9 @@ func (l *Limit) give(n int) {
 func (l *Limit) takeWaiting() []*Consumer {
 	if l.max > 0 && l.held >= l.max {
 		return nil
+	}
+	for _, c := range l.waiting {
+		c.waits = false
 	}
 	w := l.waiting
 	l.waiting = nil

@@ -350,10 +350,12 @@ func (d *driver) crash() {
 	if d.disk == nil {
 		return
 	}
-	d.log.Tear()
-	go d.q.Close() //nolint:errcheck // its log never answers
+	torn, log := d.q, d.log
+	log.Tear()
 	d.forgetConsumers()
 	d.open()
+	log.Abandon()
+	_ = torn.Close()
 	present := map[uint64]bool{}
 	var list []*modelRecord
 	for _, id := range d.drain() {

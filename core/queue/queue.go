@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -65,6 +66,7 @@ type Queue struct {
 	held     int
 	bytes    int64
 	memory   int64
+	budgeted int64  // memory as the budget knows it
 	gather   *chunk // the open chunk at the end, nil when there is none
 	spare    [][]record
 
@@ -75,17 +77,21 @@ type Queue struct {
 	turn      int
 	alone     *Consumer // the exclusive consumer
 
-	writer  writer
-	journal journaler
-	loading bool
-	getters []chan struct{} // Gets that wait for something to be read back
-	parked  []op            // appends that wait for memory
-	kept    completions
-	lease   leases
-	grave   grave
-	timer   *time.Timer
-	due     time.Time // when timer fires; zero: not armed
-	counts  [EventLost + 1]int
+	writer    writer
+	journal   journaler
+	trimmer   trimmer
+	loading   bool            // something is being read back, or must not be tried again yet
+	reading   bool            // a goroutine is at it
+	reads     context.Context // of that goroutine
+	stopReads context.CancelFunc
+	getters   []chan error // Gets that wait for something to be read back
+	parked    []op         // appends that wait for memory
+	kept      completions
+	lease     leases
+	grave     grave
+	timer     *time.Timer
+	due       time.Time // when timer fires; zero: not armed
+	counts    [EventLost + 1]int
 }
 
 // Open recovers a queue from its log (nil: a memory queue, empty) and starts its goroutine. ErrCorrupt if the log cannot be read.
@@ -102,9 +108,12 @@ func Open(cfg Config, log Log) (*Queue, error) {
 	if q.now == nil {
 		q.now = time.Now
 	}
+	q.reads, q.stopReads = context.WithCancel(context.Background())
 	q.timer.Stop()
 	if log != nil {
 		if err := q.recover(); err != nil {
+			cfg.Budget.add(-q.budgeted)
+			q.stopReads()
 			return nil, err
 		}
 	}
@@ -172,10 +181,15 @@ func (q *Queue) run() {
 		}
 		clear(q.batch)
 		q.deliver()
+		for len(q.parked) > 0 && q.bytes == 0 { // an empty queue may take a record whatever the budget says
+			q.unpark()
+			q.deliver()
+		}
 		q.write()
 		if q.journal.now {
 			q.journalIfDue(q.now())
 		}
+		q.account()
 		q.kept.flush()
 		q.report()
 		if q.end != nil && q.settledDown() {
@@ -187,15 +201,11 @@ func (q *Queue) run() {
 
 func (q *Queue) takeBatch() {
 	q.mu.Lock()
-	q.batch, q.inbox = q.inbox, q.batch[:0]
-	q.mu.Unlock()
-	if cap(q.inbox) > 4096 && len(q.batch) < 256 {
-		q.mu.Lock()
-		if len(q.inbox) == 0 {
-			q.inbox = nil // an idle queue does not keep the inbox of a busy moment
-		}
-		q.mu.Unlock()
+	defer q.mu.Unlock()
+	if cap(q.batch) > 4096 && len(q.inbox) < 256 {
+		q.batch = nil // an idle queue does not keep the inbox of a busy moment
 	}
+	q.batch, q.inbox = q.inbox, q.batch[:0]
 }
 
 func (q *Queue) apply(o *op) {
@@ -205,7 +215,7 @@ func (q *Queue) apply(o *op) {
 	case opSettle:
 		q.settle(o)
 	case opGrant:
-		o.consumer.credit += int(o.tag)
+		o.consumer.grant(int(o.tag))
 		q.activate(o.consumer)
 	case opWake:
 		if o.consumer != nil {
@@ -244,47 +254,6 @@ func (q *Queue) Stats() (s Stats, err error) {
 	return s, err
 }
 
-// Close ends the queue and keeps its log: what gathers is written and settlements are journalled first. It waits.
-func (q *Queue) Close() error {
-	return q.shut(ErrClosed, func() error { return nil })
-}
-
-// Delete ends the queue and removes its log; it returns how many records were ready. ifUnused: ErrInUse when there are consumers;
-// ifEmpty: ErrNotEmpty when records are ready. It waits.
-func (q *Queue) Delete(ifUnused, ifEmpty bool) (ready int, err error) {
-	err = q.shut(ErrDeleted, func() error {
-		if ifUnused && len(q.consumers) > 0 {
-			return ErrInUse
-		}
-		if ifEmpty && q.ready > 0 {
-			return ErrNotEmpty
-		}
-		ready = q.ready
-		return nil
-	})
-	return ready, err
-}
-
-// shut ends the queue for reason unless check objects, and waits for its goroutine.
-func (q *Queue) shut(reason error, check func() error) error {
-	var refused, failed error
-	err := q.ask(func() {
-		if q.end != nil {
-			refused = q.end
-			return
-		}
-		if refused = check(); refused == nil {
-			q.finish = func() { failed = q.closeLog(reason) }
-			q.begin(reason)
-		}
-	})
-	if err != nil || refused != nil {
-		return firstError(err, refused)
-	}
-	<-q.over
-	return failed
-}
-
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -292,68 +261,6 @@ func firstError(errs ...error) error {
 		}
 	}
 	return nil
-}
-
-func (q *Queue) closeLog(reason error) error {
-	if q.log == nil {
-		return nil
-	}
-	return q.log.Close(reason == ErrDeleted)
-}
-
-// begin starts the end: consumers are told, nothing is delivered any more, what has gathered is written.
-func (q *Queue) begin(reason error) {
-	q.end = reason
-	for _, c := range q.consumers {
-		c.leave(reason)
-	}
-	q.consumers, q.active, q.alone = nil, nil, nil
-	for _, o := range q.parked {
-		q.kept.add(ticket{o.pub, o.tag}, reason)
-	}
-	q.parked = nil
-	if reason == ErrDeleted {
-		q.discard()
-		return
-	}
-	q.journal.now = true
-}
-
-// settledDown tells whether nothing is under way in the log any more.
-func (q *Queue) settledDown() bool {
-	return q.writer.inFlight == 0 && (q.end != ErrClosed || len(q.writer.pending) == 0 && !q.journal.now)
-}
-
-// stop is the last thing the goroutine does.
-func (q *Queue) stop() {
-	q.timer.Stop()
-	q.cfg.Budget.forget(q)
-	q.cfg.Budget.add(-q.memory)
-	if q.finish != nil {
-		q.finish()
-	}
-	q.mu.Lock()
-	q.ended = q.end
-	rest := q.inbox
-	q.inbox = nil
-	q.mu.Unlock()
-	for i := range rest {
-		q.refuse(&rest[i])
-	}
-	for _, w := range q.journal.waiting {
-		w.done(q.end)
-	}
-	q.kept.flush()
-}
-
-// refuse answers what came in too late.
-func (q *Queue) refuse(o *op) {
-	switch {
-	case o.kind == opAppend:
-		q.kept.add(ticket{o.pub, o.tag}, q.end)
-	case o.kind == opSettle && o.done != nil:
-		o.done(q.end)
-	}
 }
 
 // report hands the counted events to the observer, once a batch.

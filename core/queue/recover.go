@@ -12,11 +12,11 @@ const recoverTimeout = 30 * time.Second
 // recovery reads a log from its first entry to its last, before the queue's goroutine runs: chunks minus settlements.
 type recovery struct {
 	q         *Queue
-	large     []byte // the parts of a record, so far
-	firstPart uint64
-	parts     uint64
+	parts     gathering
 	watermark position
 	journals  []uint64
+	floor     uint64 // as the newest journal has it
+	gone      spans  // likewise
 }
 
 // recover fills the queue from its log.
@@ -48,44 +48,15 @@ func (r *recovery) entry(e Entry) error {
 	if err != nil {
 		return err
 	}
-	r.q.journal.written = e.Seq
-	switch kind {
-	case kindRecords:
-		records, err := decodeRecords(body)
-		if err != nil {
-			return err
-		}
-		r.chunk(records, e.Seq, e.Seq)
-	case kindPart:
-		return r.part(body, e.Seq)
-	case kindJournal:
+	r.q.trimmer.written = e.Seq
+	if kind == kindJournal {
 		return r.journal(body, e.Seq)
-	default:
-		return fmt.Errorf("%w: kind %d", ErrCorrupt, kind)
 	}
-	return nil
-}
-
-// part gathers the parts of a large record; those of one that was never finished are dropped.
-func (r *recovery) part(body []byte, seq uint64) error {
-	p, err := decodePart(body)
-	if err != nil {
-		return err
+	records, first, err := r.parts.records(kind, body, e.Seq)
+	if err == nil && len(records) > 0 {
+		r.chunk(records, first, e.Seq)
 	}
-	if p.index == 0 {
-		r.large, r.firstPart, r.parts = nil, seq, 0
-	}
-	if p.index != r.parts || seq != r.firstPart+p.index {
-		r.large, r.parts = nil, 0
-		return nil
-	}
-	r.large = append(r.large, p.data...)
-	r.parts++
-	if r.parts == p.total {
-		r.chunk([][]byte{r.large}, r.firstPart, seq)
-		r.large, r.parts = nil, 0
-	}
-	return nil
+	return err
 }
 
 // chunk adds what one entry (or the parts of one record) holds.
@@ -107,13 +78,14 @@ func (r *recovery) chunk(records [][]byte, first, last uint64) {
 		if records[i] == nil {
 			k.records[i].owner = ownerSettled
 		} else if resident {
-			k.records[i].data = records[i]
+			k.records[i].data, k.records[i].size = records[i], uint32(len(records[i]))
 		}
 	}
 	k.settled, k.ready = absent, k.count-absent
 	if resident {
 		k.memory = k.bytes
-		q.remember(k.bytes)
+		q.memory += k.bytes
+		q.account()
 	}
 	q.bytes += k.bytes
 	q.next += uint64(k.count)
@@ -135,6 +107,7 @@ func (r *recovery) journal(body []byte, seq uint64) error {
 			k.journal = seq
 		}
 	}
+	r.floor, r.gone = j.floor, j.gone
 	r.journals = append(r.journals, seq)
 	r.q.journal.latest = seq
 	return nil
@@ -158,13 +131,15 @@ func (r *recovery) find(entry uint64) *chunk {
 
 func (r *recovery) apply(k *chunk, c journalChunk) {
 	q := r.q
+	left := min(int64(c.bytes), k.bytes)
+	q.bytes -= k.bytes - left
+	k.bytes = left
 	q.stateOf(k)
 	for i := range k.records {
 		rec := &k.records[i]
 		if c.isSettled(i) && rec.owner != ownerSettled {
-			n := int64(len(rec.data))
-			k.memory -= n
-			q.remember(-n)
+			k.memory -= int64(rec.size)
+			q.memory -= int64(rec.size)
 			*rec = record{owner: ownerSettled}
 			k.settled++
 			k.ready--
@@ -181,12 +156,10 @@ func (r *recovery) apply(k *chunk, c journalChunk) {
 func (r *recovery) finish() {
 	q := r.q
 	kept := q.content.list[:0]
+	q.trimmer.tombs = r.gone
 	for _, k := range q.content.list {
-		if k.done() {
-			q.bytes -= k.bytes
-			for seq := k.first; seq <= k.last; seq++ {
-				q.journal.gone = append(q.journal.gone, seq)
-			}
+		if k.done() || k.first < r.floor || r.gone.has(k.first) {
+			r.bury(k)
 			continue
 		}
 		q.ready += k.ready
@@ -202,10 +175,27 @@ func (r *recovery) finish() {
 	q.content.list = kept
 	for _, seq := range r.journals {
 		if seq != q.journal.latest && q.journal.refs[seq] == 0 {
-			q.journal.gone = append(q.journal.gone, seq)
+			q.trimmer.gone = append(q.trimmer.gone, seq)
 		}
 	}
+	q.account()
 	q.trim()
+}
+
+// bury gives up a chunk that is settled whole and still in the log. If only its bitmap says so, that is kept until a journal entry names it as gone.
+func (r *recovery) bury(k *chunk) {
+	q := r.q
+	q.bytes -= k.bytes
+	q.memory -= k.memory
+	for seq := k.first; seq <= k.last; seq++ {
+		q.trimmer.gone = append(q.trimmer.gone, seq)
+	}
+	q.trimmer.tombs.add(k.first, k.last)
+	if k.journal != 0 {
+		q.journal.ref(k.journal)
+		q.journal.released = append(q.journal.released, k.journal)
+		q.journalSoon()
+	}
 }
 
 // mark notes that the records of k up to the watermark may have been seen.

@@ -6,10 +6,11 @@ import (
 )
 
 // Settle settles deliveries. Stale handles are passed over, and done is told ErrStale if there was any. done (may be nil) is called from
-// the queue's goroutine when the settlement is as durable as the queue; it must not block. hs is copied.
+// the queue's goroutine (once the queue has ended, by the caller's) when the settlement is as durable as the queue; it must not block. hs is copied.
+// A rejected record that is dead-lettered is settled when the dead letters have it: until then, whatever done said, it comes back after a restart.
 func (q *Queue) Settle(o Outcome, hs []Handle, done func(error)) {
 	msg := op{kind: opSettle, outcome: o, done: done}
-	if len(hs) == 1 {
+	if len(hs) == 1 && hs[0].Seq != 0 {
 		msg.handle = hs[0]
 	} else {
 		msg.handles = append([]Handle(nil), hs...)
@@ -20,15 +21,21 @@ func (q *Queue) Settle(o Outcome, hs []Handle, done func(error)) {
 }
 
 func (q *Queue) settle(o *op) {
+	if q.journal.final { // too late to be written
+		q.refuse(o)
+		return
+	}
 	var err error
-	if o.handles == nil && o.handle.Seq != 0 {
+	last := o.handle.Seq
+	if last != 0 {
 		err = q.settleOne(o.outcome, o.handle)
 	}
 	for _, h := range o.handles {
-		err = firstError(err, q.settleOne(o.outcome, h))
+		err = firstError(q.settleOne(o.outcome, h), err)
+		last = max(last, h.Seq)
 	}
 	if o.done != nil {
-		q.whenJournalled(o, err)
+		q.whenJournalled(o.done, err, last)
 	}
 }
 
@@ -112,15 +119,16 @@ func (q *Queue) erase(k *chunk, i int) {
 		k.ready--
 		q.ready--
 	case ownerGrave:
+		q.held--
 	default:
 		q.unhold(k, i)
 	}
-	n := int64(len(r.data))
-	if r.data == nil {
-		n = 0
-	} else {
+	n := int64(r.size) // if it has never been in memory, its chunk's bytes are given up with the chunk
+	k.bytes -= n
+	q.bytes -= n
+	if r.data != nil {
 		k.memory -= n
-		q.remember(-n)
+		q.memory -= n
 	}
 	r.owner, r.data = ownerSettled, nil
 	k.settled++
@@ -147,20 +155,28 @@ func (q *Queue) bury(k *chunk) {
 	q.recycle(k.records)
 	k.records = nil
 	if k.written() {
-		q.journal.remove(k)
-		q.journalBy(q.now().Add(journalDelay))
+		q.entomb(k)
 	}
 	q.content.bury()
 }
 
-// Purge removes what is ready and returns how much that was. It waits.
+// Purge removes what is ready and returns how much that was. It waits until that is as durable as the queue; after another error than
+// ErrClosed and ErrDeleted the records are gone, but may come back after a restart.
 func (q *Queue) Purge() (n int, err error) {
+	durable := make(chan error, 1)
 	err = q.ask(func() {
+		if q.end != nil {
+			durable <- q.end
+			return
+		}
 		n = q.ready
 		q.discardReady()
-		q.journal.now = true
+		q.whenJournalled(func(err error) { durable <- err }, nil, q.next-1)
 	})
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	return n, <-durable
 }
 
 func (q *Queue) discardReady() {
@@ -184,19 +200,14 @@ func (q *Queue) eraseReady(k *chunk) {
 
 // discard drops everything, for a queue that is deleted.
 func (q *Queue) discard() {
-	for _, c := range q.owners {
-		if c.limited() {
-			c.cfg.Limit.give(c.held)
-		}
-	}
 	for _, k := range q.writer.queued {
 		for _, t := range k.tickets {
 			q.kept.add(t, ErrDeleted)
 		}
 	}
 	q.writer.queued, q.gather = nil, nil
-	q.remember(-q.memory)
-	q.content, q.returned, q.ready, q.held, q.bytes = chunks{}, nil, 0, 0, 0
+	q.content, q.returned, q.ready, q.held, q.bytes, q.memory = chunks{}, nil, 0, 0, 0, 0
+	q.grave.waiting = nil
 	q.journal.discard(q.end)
 }
 

@@ -104,17 +104,23 @@ func (q *Queue) written(c *chunk, first, last uint64, err error) {
 	q.writer.sending--
 	if err == nil {
 		c.first, c.last = first, last
-		q.journal.written = max(q.journal.written, last)
+		q.trimmer.written = max(q.trimmer.written, last)
 	}
 	q.keep(c, err)
 }
 
-// keep tells a chunk's publishers.
+// keep tells a chunk's publishers. c is the first of those pending.
 func (q *Queue) keep(c *chunk, err error) {
+	j := &q.journal
+	if err != nil {
+		j.refused(c.base, err)
+	}
+	j.now = j.now || len(j.waiting) > 0
 	for _, t := range c.tickets {
 		q.kept.add(t, err)
 	}
 	c.tickets, c.pending = nil, false
+	q.writer.pending[0] = nil
 	q.writer.pending = q.writer.pending[1:]
 	switch {
 	case q.end == ErrDeleted: // its records are gone already
@@ -123,8 +129,11 @@ func (q *Queue) keep(c *chunk, err error) {
 	case err != nil:
 		q.drop(c)
 	default:
-		if c.settled > 0 {
+		if c.settled > 0 || q.cfg.MaxDeliveries > 0 && c.base <= j.highest {
 			q.touch(c)
+		}
+		if c.base <= j.highest {
+			q.journalSoon() // the watermark could not say so before
 		}
 		q.shed(c)
 	}
@@ -145,18 +154,22 @@ func (q *Queue) fence() {
 	}
 }
 
-// shed lets go of a written chunk's data when too much is in memory and its turn is far away: it will be read back.
+// shed lets go of a written chunk's data when too much is in memory and its turn is far away, or over: it will be read back.
 func (q *Queue) shed(c *chunk) {
-	if !c.written() || c.base <= q.fresh || q.memory <= q.cfg.Resident && !q.cfg.Budget.over() {
+	if !c.written() || c.memory == 0 || c.base <= q.fresh && q.fresh < c.end() || q.memory <= q.cfg.Resident && !q.cfg.Budget.over() {
 		return
 	}
-	q.remember(-c.memory)
-	c.memory = 0
-	if c.ready == c.count {
+	q.unload(c)
+	if c.base > q.fresh && c.ready == c.count {
 		q.recycle(c.records)
 		c.records = nil
-		return
 	}
+}
+
+// unload lets go of a written chunk's data.
+func (q *Queue) unload(c *chunk) {
+	q.memory -= c.memory
+	c.memory = 0
 	for i := range c.records {
 		c.records[i].data = nil
 	}
