@@ -1,0 +1,19 @@
+package core
+
+// HiddenAddr is where the embedded server listens although the NATS door is closed.
+func (g *Gateway) HiddenAddr() string { return g.server.Addr().String() }
+
+// FailStore tells the gateway that its store has failed.
+func (g *Gateway) FailStore(err error) { g.storeFailed(err) }
+
+// CutLinks ends the in-process connections behind the gateway's back, as the server does when it is not read from.
+func (g *Gateway) CutLinks() {
+	for _, l := range []*link{g.tenant.live, g.tenant.doors, g.tenant.natives} {
+		l.mu.Lock()
+		conn := l.conn
+		l.mu.Unlock()
+		if conn != nil {
+			conn.Close()
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// logBridge hands what the embedded server logs to slog. Notices of the server are details of an embedded part, so they become
+// debug lines. A fatal error must not end the process: it is kept, and start reports it.
+type logBridge struct {
+	log *slog.Logger
+
+	// guarded by mu
+	mu    sync.Mutex
+	fatal error
+}
+
+func (b *logBridge) write(level slog.Level, format string, args []any) {
+	if !b.log.Enabled(context.Background(), level) {
+		return
+	}
+	b.log.Log(context.Background(), level, fmt.Sprintf(format, args...), "part", "nats-server")
+}
+
+// Noticef implements server.Logger.
+func (b *logBridge) Noticef(format string, args ...any) { b.write(slog.LevelDebug, format, args) }
+
+// Warnf implements server.Logger.
+func (b *logBridge) Warnf(format string, args ...any) { b.write(slog.LevelWarn, format, args) }
+
+// Errorf implements server.Logger.
+func (b *logBridge) Errorf(format string, args ...any) { b.write(slog.LevelError, format, args) }
+
+// Debugf implements server.Logger.
+func (b *logBridge) Debugf(format string, args ...any) { b.write(slog.LevelDebug, format, args) }
+
+// Tracef implements server.Logger.
+func (b *logBridge) Tracef(format string, args ...any) { b.write(slog.LevelDebug, format, args) }
+
+// Fatalf implements server.Logger. The first fatal error is the one that failure returns.
+func (b *logBridge) Fatalf(format string, args ...any) {
+	b.write(slog.LevelError, format, args)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fatal == nil {
+		b.fatal = errors.New(fmt.Sprintf(format, args...))
+	}
+}
+
+func (b *logBridge) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fatal
+}

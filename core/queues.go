@@ -1,0 +1,324 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"portico/core/queue"
+)
+
+// QueueConfig describes a queue.
+type QueueConfig struct {
+	Name          string            `json:"name"` // any bytes 1..255 without NUL
+	Durable       bool              `json:"durable"`
+	AutoDelete    bool              `json:"auto_delete"` // deleted when its last consumer goes
+	Owner         string            `json:"-"`           // "" or the connection that alone may use it; such queues are never durable
+	MaxDeliveries uint32            `json:"max_deliveries"`
+	DeadLetter    DeadLetter        `json:"dead_letter"`
+	Attributes    map[string]string `json:"attributes"` // any bytes; for the door that declared it, core does not look
+}
+
+const maxQueueName = 255
+
+func (c *QueueConfig) check() error {
+	switch {
+	case c.Name == "" || len(c.Name) > maxQueueName || strings.Contains(c.Name, "\x00"):
+		return Errorf(CodeInvalid, "queue name: want 1 to %d bytes, none of them NUL", maxQueueName)
+	case c.Owner != "" && c.Durable:
+		return Errorf(CodeInvalid, "a queue with an owner cannot be durable")
+	case c.DeadLetter.Queue != "" && c.DeadLetter.Subject != "":
+		return Errorf(CodeInvalid, "dead letters go to a queue or to a subject, not both")
+	case c.DeadLetter.Subject != "":
+		return checkSubject(c.DeadLetter.Subject)
+	}
+	return nil
+}
+
+// sameAs returns CodePreconditionFailed if a queue described by c cannot be taken for one described by o.
+func (c *QueueConfig) sameAs(o *QueueConfig) error {
+	differs := ""
+	switch {
+	case c.Durable != o.Durable:
+		differs = "durable"
+	case c.AutoDelete != o.AutoDelete:
+		differs = "auto_delete"
+	case c.MaxDeliveries != o.MaxDeliveries:
+		differs = "max_deliveries"
+	case c.DeadLetter != o.DeadLetter:
+		differs = "dead_letter"
+	default:
+		return nil
+	}
+	return Errorf(CodePreconditionFailed, "queue %q exists with another %s", c.Name, differs)
+}
+
+// Config is the description; do not change its map.
+func (q *Queue) Config() QueueConfig { return q.config }
+
+// registry knows the queues of a tenant.
+type registry struct {
+	// guarded by mu
+	mu      sync.RWMutex
+	byName  map[string]*Queue
+	busy    map[string]chan struct{} // names that are being declared, deleted or bound; closed when free
+	deleted []func(name string)
+	over    bool
+}
+
+func newRegistry() *registry {
+	return &registry{byName: map[string]*Queue{}, busy: map[string]chan struct{}{}}
+}
+
+func (r *registry) lookup(name string) *Queue {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.byName[name]
+}
+
+// lock makes the caller the only one to declare, delete and bind under a name until unlock is called.
+func (r *registry) lock(ctx context.Context, name string) (unlock func(), err error) {
+	for {
+		r.mu.Lock()
+		wait, taken := r.busy[name]
+		switch {
+		case r.over:
+			r.mu.Unlock()
+			return nil, Errorf(CodeUnavailable, "the gateway is stopping")
+		case !taken:
+			mine := make(chan struct{})
+			r.busy[name] = mine
+			r.mu.Unlock()
+			return func() { r.unlock(name, mine) }, nil
+		}
+		r.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, AsError(ctx.Err())
+		}
+	}
+}
+
+func (r *registry) unlock(name string, mine chan struct{}) {
+	r.mu.Lock()
+	delete(r.busy, name)
+	r.mu.Unlock()
+	close(mine)
+}
+
+func (r *registry) put(q *Queue) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byName[q.config.Name] = q
+}
+
+// remove forgets q and returns who wants to be told.
+func (r *registry) remove(q *Queue) []func(string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.byName, q.config.Name)
+	return slices.Clone(r.deleted)
+}
+
+// all returns the queues sorted by name.
+func (r *registry) all() []*Queue {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(r.byName), func(a, b *Queue) int { return strings.Compare(a.config.Name, b.config.Name) })
+}
+
+// DeclareQueue creates the queue, or returns the one that exists: CodePreconditionFailed when durable, auto_delete, max_deliveries or dead_letter differ
+// (Attributes and Owner are the door's to compare). Durable queues are on disk when it returns. created tells which. It needs permission to subscribe to the queue,
+// and to publish where its dead letters go. Other errors: CodeInvalid, CodePermissionDenied, CodeUnavailable.
+func (b *Bus) DeclareQueue(ctx context.Context, cfg QueueConfig) (q *Queue, created bool, err error) {
+	if err := cfg.check(); err != nil {
+		return nil, false, err
+	}
+	if err := b.mayDeclare(&cfg); err != nil {
+		return nil, false, err
+	}
+	t := b.tenant
+	unlock, err := t.queues.lock(ctx, cfg.Name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer unlock()
+	if q := t.queues.lookup(cfg.Name); q != nil {
+		return q, false, q.config.sameAs(&cfg)
+	}
+	q, err = t.create(ctx, cfg)
+	return q, err == nil, err
+}
+
+func (b *Bus) mayDeclare(cfg *QueueConfig) error {
+	err := b.mayUse(actionSubscribe, QueueSubject(cfg.Name))
+	if err == nil && cfg.DeadLetter.Queue != "" {
+		err = b.mayUse(actionPublish, QueueSubject(cfg.DeadLetter.Queue))
+	}
+	if err == nil && cfg.DeadLetter.Subject != "" {
+		err = b.mayPublish(cfg.DeadLetter.Subject)
+	}
+	return err
+}
+
+// create makes a queue, its log and its definition. The caller has locked the name.
+func (t *tenant) create(ctx context.Context, cfg QueueConfig) (*Queue, error) {
+	cfg.Attributes = maps.Clone(cfg.Attributes)
+	q, err := t.open(ctx, cfg)
+	if err != nil {
+		return nil, &Error{Code: CodeUnavailable, Detail: "the queue cannot be created", Err: err}
+	}
+	if cfg.Durable {
+		if err := t.define(ctx, &cfg); err != nil {
+			_, dropErr := q.Delete(false, false)
+			return nil, errors.Join(err, dropErr)
+		}
+	}
+	t.queues.put(q)
+	t.generation.Add(1)
+	return q, nil
+}
+
+// open starts the engine of a queue, with its log if it is durable. An error of the engine closes the log again.
+func (t *tenant) open(ctx context.Context, cfg QueueConfig) (*Queue, error) {
+	q := &Queue{config: cfg}
+	engine := queue.Config{
+		Name: cfg.Name, MaxDeliveries: cfg.MaxDeliveries, DeadLetter: t.bury(&q.config),
+		Budget: t.gateway.budget, Observe: t.gateway.metrics.observe,
+	}
+	if cfg.AutoDelete {
+		engine.Idle = func() { t.deleteIdle(q) }
+	}
+	var log queue.Log
+	if cfg.Durable {
+		var err error
+		if log, err = t.gateway.store.Open(ctx, t.logName(cfg.Name), map[string]string{"portico.tenant": t.name}); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if q.Queue, err = queue.Open(engine, log); err != nil {
+		if log != nil {
+			err = errors.Join(err, log.Close(false))
+		}
+		return nil, err
+	}
+	return q, nil
+}
+
+// logName is what a queue's log is called in the store, which is shared by all tenants.
+func (t *tenant) logName(name string) string { return t.name + "\x00" + name }
+
+// find returns a queue that any door may use: CodeNotFound; CodeLocked if it has an owner.
+func (b *Bus) find(name string) (*Queue, error) {
+	q := b.tenant.queues.lookup(name)
+	switch {
+	case q == nil:
+		return nil, Errorf(CodeNotFound, "there is no queue %q", name)
+	case q.config.Owner != "":
+		return nil, Errorf(CodeLocked, "queue %q belongs to one connection alone", name)
+	}
+	return q, nil
+}
+
+// Queue returns a queue for any door: CodeNotFound; CodeLocked if it has an Owner; CodePermissionDenied for an identity that may neither publish nor subscribe to
+// it. Which of the two is needed depends on what is done with it: the door asks Allow with QueueSubject before it appends or consumes.
+func (b *Bus) Queue(name string) (*Queue, error) {
+	subject := QueueSubject(name)
+	if err := b.mayUse(actionSubscribe, subject); err != nil {
+		if b.mayUse(actionPublish, subject) != nil {
+			return nil, err
+		}
+	}
+	return b.find(name)
+}
+
+// Lookup returns a queue whoever owns it, nil if there is none. It waits for nothing and checks no permission.
+func (b *Bus) Lookup(name string) *Queue { return b.tenant.queues.lookup(name) }
+
+// Queues lists the tenant's queues by name.
+func (b *Bus) Queues() []*Queue { return b.tenant.queues.all() }
+
+// OnQueueDeleted registers a function that is told of every queue that went (deleted by any door, auto-deleted). Called after it is gone, from any
+// goroutine, and must not wait for a queue of the same name.
+func (b *Bus) OnQueueDeleted(f func(name string)) {
+	r := b.tenant.queues
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deleted = append(r.deleted, f)
+}
+
+// DeleteQueue deletes the queue and its core bindings; consumers' Gone is called with queue.ErrDeleted. It returns how many messages were
+// ready. CodeNotFound, CodePermissionDenied.
+func (b *Bus) DeleteQueue(ctx context.Context, name string) (ready int, err error) {
+	return b.DeleteQueueIf(ctx, name, false, false)
+}
+
+// DeleteQueueIf is DeleteQueue on conditions, checked by the queue itself: CodePreconditionFailed if unused is asked for and it has
+// consumers, or empty and it has ready messages.
+func (b *Bus) DeleteQueueIf(ctx context.Context, name string, unused, empty bool) (ready int, err error) {
+	if err := b.mayUse(actionSubscribe, QueueSubject(name)); err != nil {
+		return 0, err
+	}
+	t := b.tenant
+	unlock, err := t.queues.lock(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	q := t.queues.lookup(name)
+	if q == nil {
+		return 0, Errorf(CodeNotFound, "there is no queue %q", name)
+	}
+	return t.remove(ctx, q, unused, empty)
+}
+
+// remove ends q and everything that names it. The caller has locked the name.
+func (t *tenant) remove(ctx context.Context, q *Queue, unused, empty bool) (ready int, err error) {
+	ready, err = q.Delete(unused, empty)
+	switch {
+	case errors.Is(err, queue.ErrInUse):
+		return 0, Errorf(CodePreconditionFailed, "queue %q is in use", q.config.Name)
+	case errors.Is(err, queue.ErrNotEmpty):
+		return 0, Errorf(CodePreconditionFailed, "queue %q is not empty", q.config.Name)
+	}
+	failed := err // of the log: the queue itself has ended
+	patterns := t.routes.patterns(q)
+	for _, p := range patterns {
+		t.routes.remove(q, p)
+	}
+	tell := t.queues.remove(q)
+	t.generation.Add(1)
+	if q.config.Durable {
+		failed = errors.Join(failed, t.undefine(ctx, q.config.Name))
+	}
+	failed = errors.Join(failed, t.forgetBindings(ctx, q, patterns))
+	for _, f := range tell {
+		f(q.config.Name)
+	}
+	if failed != nil {
+		return ready, &Error{Code: CodeUnavailable, Detail: "the queue is deleted, but the disk may not know", Err: failed}
+	}
+	return ready, nil
+}
+
+// deleteIdle deletes an auto-delete queue whose last consumer has gone, unless another came.
+func (t *tenant) deleteIdle(q *Queue) {
+	ctx, cancel := context.WithTimeout(t.gateway.ctx, subscribeTimeout)
+	defer cancel()
+	unlock, err := t.queues.lock(ctx, q.config.Name)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	if t.queues.lookup(q.config.Name) != q {
+		return
+	}
+	if _, err := t.remove(ctx, q, true, false); err != nil && AsError(err).Code != CodePreconditionFailed {
+		t.gateway.log.Warn("auto-delete queue not deleted", "queue", q.config.Name, "err", err)
+	}
+}

@@ -1,0 +1,234 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// The accounts of the embedded server. Clients log in to the tenant's only. It has two companions, tied to it by stream imports of everything:
+//
+//	what a door publishes:       LIVE ──> subscriptions of the tenant (clients, doors, streams)
+//	what a client publishes:     tenant ──> subscriptions of the tenant
+//	                             tenant ──> INGRESS, which feeds the queues
+//
+// So a live copy of what a door published never comes in again as if a client had sent it, on no node, and nothing a client says can
+// pass for one; and interest in LIVE is exactly who listens, the gateway's ingress not among them.
+const (
+	accountSystem   = "SYS"
+	accountInternal = "INTERNAL" // queue logs and tables
+	accountTenant   = "PORTICO"  // of the tenant "/"
+	accountLive     = accountTenant + "_LIVE"
+	accountIngress  = accountTenant + "_INGRESS"
+)
+
+// bootPrefix begins the user names of the gateway's own connections, which log in with the boot password. What follows is the account.
+const bootPrefix = "_portico."
+
+const (
+	serverReadyIn = 10 * time.Second
+	controlLine   = 16 << 10         // bytes: two subjects of maxSubject and the sizes
+	pendingBytes  = 64 << 20         // what may wait for a slow client before it is cut, at least
+	jetstreamRAM  = 256 << 20        // for streams that clients keep in memory
+	jetstreamDisk = int64(1) << 50   // none of our business: the disk alarm watches what is really free
+	tenantName    = "/"              // the only one as yet
+	mqttAckWait   = 30 * time.Second // before a QoS 1 message is sent again
+)
+
+// embedded is the nats-server inside the gateway.
+type embedded struct {
+	*server.Server
+	live     *server.Account
+	password string // of our own connections, new at every start
+	natsAddr string // "" when the door is closed
+	mqttAddr string
+}
+
+// startServer starts the server and waits until its listeners are open and its streams recovered.
+func startServer(cfg Config, dir *dataDir, who *users, log *slog.Logger) (*embedded, error) {
+	name, err := dir.serverName()
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{password: rand.Text()}
+	opts, err := serverOptions(cfg, dir, cmp.Or(cfg.ServerName, name))
+	if err != nil {
+		return nil, err
+	}
+	opts.CustomClientAuthentication = &gatekeeper{server: e, users: who, natsOpen: cfg.NATSListen != off}
+	if e.Server, err = server.NewServer(opts); err != nil {
+		return nil, fmt.Errorf("configure embedded server: %w", err)
+	}
+	bridge := &logBridge{log: log}
+	e.SetLoggerV2(bridge, log.Enabled(context.Background(), slog.LevelDebug-4), false, false)
+	if err := e.start(bridge); err != nil {
+		e.stop()
+		return nil, fmt.Errorf("start embedded server: %w", err)
+	}
+	return e, e.addresses(cfg, opts)
+}
+
+func serverOptions(cfg Config, dir *dataDir, name string) (*server.Options, error) {
+	accounts, err := newAccounts()
+	if err != nil {
+		return nil, err
+	}
+	maxPayload := cfg.MaxMessage + headerRoom
+	opts := &server.Options{
+		ServerName: name, NoSigs: true, Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		Accounts: accounts, SystemAccount: accountSystem,
+		MaxPayload: int32(maxPayload), MaxPending: max(pendingBytes, 4*int64(maxPayload)), MaxControlLine: controlLine,
+		JetStream: true, StoreDir: dir.store(), JetStreamMaxMemory: jetstreamRAM, JetStreamMaxStore: jetstreamDisk, DisableJetStreamBanner: true,
+	}
+	if cfg.NATSListen != off {
+		if opts.Host, opts.Port, err = listenAt("nats", cfg.NATSListen); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.MQTTListen != off {
+		if opts.MQTT.Host, opts.MQTT.Port, err = listenAt("mqtt", cfg.MQTTListen); err != nil {
+			return nil, err
+		}
+		opts.MQTT.AckWait = mqttAckWait
+	}
+	return opts, nil
+}
+
+// newAccounts returns the accounts, with a tenant's three tied together.
+func newAccounts() ([]*server.Account, error) {
+	tenant, live, ingress := server.NewAccount(accountTenant), server.NewAccount(accountLive), server.NewAccount(accountIngress)
+	for _, tie := range []struct{ from, to *server.Account }{{live, tenant}, {tenant, ingress}} {
+		if err := tie.from.AddStreamExport(">", []*server.Account{tie.to}); err != nil {
+			return nil, fmt.Errorf("export from %s: %w", tie.from.Name, err)
+		}
+		if err := tie.to.AddStreamImport(tie.from, ">", ""); err != nil {
+			return nil, fmt.Errorf("import into %s: %w", tie.to.Name, err)
+		}
+	}
+	return []*server.Account{server.NewAccount(accountSystem), server.NewAccount(accountInternal), tenant, live, ingress}, nil
+}
+
+func (e *embedded) start(bridge *logBridge) error {
+	e.Start()
+	if err := bridge.failure(); err != nil {
+		return err
+	}
+	if !e.ReadyForConnections(serverReadyIn) {
+		return errors.New("not ready in time")
+	}
+	for _, name := range []string{accountInternal, accountTenant} {
+		account, err := e.LookupAccount(name)
+		if err != nil {
+			return fmt.Errorf("account %s: %w", name, err)
+		}
+		if err := account.EnableJetStream(nil, nil); err != nil {
+			return fmt.Errorf("enable JetStream for %s: %w", name, err)
+		}
+	}
+	var err error
+	if e.live, err = e.LookupAccount(accountLive); err != nil {
+		return fmt.Errorf("account %s: %w", accountLive, err)
+	}
+	return bridge.failure()
+}
+
+// addresses notes where the doors of the server are.
+func (e *embedded) addresses(cfg Config, opts *server.Options) error {
+	if cfg.NATSListen != off {
+		e.natsAddr = e.Addr().String()
+	}
+	if cfg.MQTTListen != off {
+		v, err := e.Varz(nil)
+		if err != nil {
+			return fmt.Errorf("ask for the MQTT address: %w", err)
+		}
+		e.mqttAddr = net.JoinHostPort(opts.MQTT.Host, strconv.Itoa(v.MQTT.Port))
+	}
+	return nil
+}
+
+// stop ends the server. Not lame duck mode: that stops JetStream first, while there may be acknowledgements in hand.
+func (e *embedded) stop() {
+	e.Shutdown()
+	e.WaitForShutdown()
+}
+
+// gatekeeper is the server's authentication: the same users as at the other doors, and the gateway's own connections.
+type gatekeeper struct {
+	server   *embedded
+	users    *users
+	natsOpen bool
+}
+
+// Check implements server.Authentication.
+func (k *gatekeeper) Check(c server.ClientAuthentication) bool {
+	if c.Kind() != server.CLIENT {
+		return false
+	}
+	opts := c.GetOpts()
+	if strings.HasPrefix(opts.Username, bootPrefix) {
+		return k.admitOwn(c, opts.Username, opts.Password)
+	}
+	if !k.natsOpen && !overMQTT(c) {
+		return false
+	}
+	user, ok := k.users.check(opts.Username, opts.Password)
+	if opts.Username == "" && opts.Password == "" && opts.Token == "" {
+		user, ok = k.users.anonymous()
+	}
+	if !ok {
+		return false
+	}
+	return k.admit(c, user.Name, accountTenant, serverPermissions(user))
+}
+
+func (k *gatekeeper) admit(c server.ClientAuthentication, name, account string, p *server.Permissions) bool {
+	a, err := k.server.LookupAccount(account)
+	if err != nil {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: name, Account: a, Permissions: p})
+	return true
+}
+
+// admitOwn lets the gateway's own connections in.
+func (k *gatekeeper) admitOwn(c server.ClientAuthentication, name, password string) bool {
+	if subtle.ConstantTimeCompare([]byte(password), []byte(k.server.password)) != 1 {
+		return false
+	}
+	return k.admit(c, name, strings.TrimPrefix(name, bootPrefix), nil)
+}
+
+// overMQTT tells an MQTT client from a NATS client by the name the server's log gives it: "… - mid:7".
+func overMQTT(c server.ClientAuthentication) bool {
+	named, ok := c.(fmt.Stringer)
+	return ok && strings.Contains(named.String(), " - mid")
+}
+
+// serverPermissions are a user's lists as the server understands them. Inboxes are always allowed, as they are on the Bus.
+func serverPermissions(u *User) *server.Permissions {
+	list := func(allowed []string) *server.SubjectPermission {
+		if len(allowed) == 0 {
+			return nil
+		}
+		return &server.SubjectPermission{Allow: append([]string{inboxes + ">"}, allowed...)}
+	}
+	if len(u.Publish) == 0 && len(u.Subscribe) == 0 {
+		return nil
+	}
+	p := &server.Permissions{Publish: list(u.Publish), Subscribe: list(u.Subscribe)}
+	if p.Publish != nil { // whoever was asked may answer, whatever the reply subject
+		p.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}
+	}
+	return p
+}
