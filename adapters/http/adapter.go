@@ -1,0 +1,191 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"portico/core"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/semaphore"
+)
+
+// door is this door's name in credentials, metrics and logs.
+const door = "http"
+
+const (
+	headerTimeout   = 10 * time.Second
+	idleTimeout     = 2 * time.Minute
+	answerTimeout   = maxWait + time.Minute // of anything that is not a stream
+	maxHeaderBytes  = 64 << 10
+	defaultMaxConns = 8192
+	defaultWrite    = 10 * time.Second
+)
+
+// Config is what the HTTP door needs.
+type Config struct {
+	Listen         string        // address, such as 127.0.0.1:8080; port 0 for any
+	WebSocket      http.Handler  // mounted at /ws; nil: none
+	Web            fs.FS         // assets served at "/"; nil: none
+	MaxBody        int64         // bytes of a message's body; 0: core's MaxMessage
+	MaxConnections int           // connections at once, those that became WebSockets included; above, new ones wait in the kernel. 0: 8192
+	WriteTimeout   time.Duration // a client that takes nothing of its event stream for so long is gone. 0: 10 s
+}
+
+// Adapter is the HTTP door.
+type Adapter struct {
+	// immutable
+	gateway      *core.Gateway
+	log          *slog.Logger
+	metrics      *core.DoorMetrics
+	websocket    http.Handler
+	maxBody      int64
+	sealer       *sealer
+	bodies       *semaphore.Weighted // bytes of bodies at once
+	origins      *http.CrossOriginProtection
+	listener     net.Listener
+	server       *http.Server
+	inflight     *inflight
+	writeTimeout time.Duration
+	draining     chan struct{} // closed when the gateway stops: streams and waiting fetches end
+}
+
+// New opens the listener. Serve must be called to serve it, and closes it.
+func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("http: listen on %q: %w", cfg.Listen, err)
+	}
+	a := &Adapter{
+		gateway: g, log: log, metrics: g.Door(door), websocket: cfg.WebSocket, maxBody: cfg.MaxBody,
+		sealer: newSealer(), bodies: semaphore.NewWeighted(bodyMemory), origins: http.NewCrossOriginProtection(),
+		inflight: newInflight(), draining: make(chan struct{}),
+	}
+	if a.maxBody <= 0 {
+		a.maxBody = int64(g.MaxMessage())
+	}
+	if a.writeTimeout = cfg.WriteTimeout; a.writeTimeout <= 0 {
+		a.writeTimeout = defaultWrite
+	}
+	if cfg.MaxConnections <= 0 {
+		cfg.MaxConnections = defaultMaxConns
+	}
+	a.listener = newLimitListener(listener, cfg.MaxConnections)
+	a.server = &http.Server{
+		Handler: a.handler(cfg.Web), ConnContext: withSession, ConnState: a.count, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, WriteTimeout: answerTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
+	system := g.System()
+	system.OnQueueDeleted(func(name string) { a.sealer.forget(name, system.Lookup) })
+	return a, nil
+}
+
+// Addr is the address that the door listens on.
+func (a *Adapter) Addr() string { return a.listener.Addr().String() }
+
+// Serve implements core.Adapter.
+func (a *Adapter) Serve(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- a.server.Serve(a.listener) }()
+	select {
+	case err := <-served:
+		close(a.draining)
+		a.inflight.wait()
+		return fmt.Errorf("http: serve: %w", err)
+	case <-ctx.Done():
+	}
+	close(a.draining)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.gateway.DrainTimeout())
+	defer cancel()
+	err := a.server.Shutdown(limit)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = a.server.Close()
+	}
+	<-served
+	a.inflight.wait()
+	if err != nil {
+		return fmt.Errorf("http: drain: %w", err)
+	}
+	return nil
+}
+
+// handler puts what concerns every request around the routes. A WebSocket is not counted in flight: it outlives its
+// request, and its own adapter waits for it.
+func (a *Adapter) handler(web fs.FS) http.Handler {
+	routes := a.routes(web)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.websocket != nil && r.URL.Path == "/ws" {
+			a.websocket.ServeHTTP(w, r)
+			return
+		}
+		if !a.inflight.enter() {
+			return // the server has been closed: nobody reads the answer
+		}
+		defer a.inflight.leave()
+		routes.ServeHTTP(w, r)
+	})
+}
+
+// routes is the one list of routes.
+func (a *Adapter) routes(web fs.FS) http.Handler {
+	e := a.engine()
+	e.GET("/healthz", a.healthz)
+	e.GET("/readyz", a.readyz)
+	e.GET("/metrics", a.promHandler())
+
+	v1 := e.Group("/v1", a.sameOrigin, a.login, a.pathValues)
+	v1.POST("/publish/:subject", a.publish)
+	v1.POST("/request/:subject", a.request)
+	v1.GET("/subscribe", a.subscribe)
+
+	v1.GET("/queues", a.list)
+	v1.PUT("/queues/:q", a.declare)
+	v1.GET("/queues/:q", a.withQueue(consuming, a.show))
+	v1.DELETE("/queues/:q", a.withQueue(consuming, a.remove))
+	v1.POST("/queues/:q/messages", a.withQueue(appending, a.appendMessage))
+	v1.DELETE("/queues/:q/messages", a.withQueue(consuming, a.purge))
+	v1.POST("/queues/:q/fetch", a.withQueue(consuming, a.fetch))
+	v1.POST("/queues/:q/ack", a.withQueue(consuming, a.ack))
+	v1.POST("/queues/:q/nack", a.withQueue(consuming, a.nack))
+	v1.POST("/queues/:q/extend", a.withQueue(consuming, a.extend))
+	v1.GET("/queues/:q/bindings", a.withQueue(consuming, a.bindings))
+	v1.GET("/queues/:q/bindings/:pattern", a.withQueue(consuming, a.binding))
+	v1.PUT("/queues/:q/bindings/:pattern", a.withQueue(consuming, a.bind))
+	v1.DELETE("/queues/:q/bindings/:pattern", a.withQueue(consuming, a.unbind))
+
+	e.NoRoute(a.assets(web))
+	e.NoMethod(func(c *gin.Context) {
+		a.problem(c, problem{
+			Type: "urn:portico:problem:invalid-argument", Title: "Method not allowed", Status: http.StatusMethodNotAllowed,
+			Detail: c.Request.Method + " is not understood here", Code: core.CodeInvalid.String(),
+		})
+	})
+	return e
+}
+
+// engine is gin as this door wants it: names in paths keep their %2F, nothing is redirected, a panic is answered as a problem.
+func (a *Adapter) engine() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.UseEscapedPath, e.UnescapePathValues = true, false
+	e.RedirectTrailingSlash, e.RedirectFixedPath = false, false
+	e.HandleMethodNotAllowed = true
+	e.Use(a.recover, guard)
+	return e
+}
+
+// count keeps the number of connections.
+func (a *Adapter) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		a.metrics.Connections.Inc()
+	case http.StateClosed, http.StateHijacked:
+		a.metrics.Connections.Dec()
+	}
+}

@@ -1,0 +1,88 @@
+package httpapi
+
+import (
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"runtime/debug"
+	"strings"
+
+	"portico/core"
+
+	"github.com/gin-gonic/gin"
+)
+
+// recover turns a panic into a 500 and a line in the log; the connection and the gateway live on.
+func (a *Adapter) recover(c *gin.Context) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p) // net/http's own way to cut a connection
+		default:
+			a.fail(c, &core.Error{Code: core.CodeInternal, Detail: "panic", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())})
+		}
+	}()
+	c.Next()
+}
+
+// guard keeps a browser from taking a message's payload for a page of this origin.
+func guard(c *gin.Context) {
+	h := c.Writer.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+}
+
+// sameOrigin refuses what a page of another site makes a browser send: nobody may publish through a visitor's gateway.
+func (a *Adapter) sameOrigin(c *gin.Context) {
+	if err := a.origins.Check(c.Request); err != nil {
+		a.fail(c, &core.Error{Code: core.CodePermissionDenied, Detail: "a page of another origin may not do that", Err: err})
+	}
+}
+
+// pathValues decodes the escaped path's values, in which a plus is a plus.
+func (a *Adapter) pathValues(c *gin.Context) {
+	for i, p := range c.Params {
+		value, err := url.PathUnescape(p.Value)
+		if err != nil || value == "" {
+			a.fail(c, core.Errorf(core.CodeInvalid, "the path's %s cannot be read", p.Key))
+			return
+		}
+		c.Params[i].Value = value
+	}
+}
+
+// assets answers whatever no route is there for: with a file of web, else with 404.
+func (a *Adapter) assets(web fs.FS) gin.HandlerFunc {
+	var files http.Handler
+	if web != nil {
+		files = http.FileServerFS(web)
+	}
+	return func(c *gin.Context) {
+		name := strings.TrimPrefix(path.Clean(c.Request.URL.Path), "/")
+		read := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
+		if files == nil || !read || !hasFile(web, name) {
+			a.fail(c, core.Errorf(core.CodeNotFound, "there is nothing at this path"))
+			return
+		}
+		h := c.Writer.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		c.Status(http.StatusOK) // gin begins with 404 here
+		files.ServeHTTP(c.Writer, c.Request)
+	}
+}
+
+// hasFile tells whether name is a file, or a folder with an index.html: folders are not listed.
+func hasFile(web fs.FS, name string) bool {
+	if name == "" {
+		name = "index.html"
+	}
+	info, err := fs.Stat(web, name)
+	if err == nil && info.IsDir() {
+		info, err = fs.Stat(web, path.Join(name, "index.html"))
+	}
+	return err == nil && info.Mode().IsRegular()
+}

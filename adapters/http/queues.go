@@ -1,0 +1,236 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"portico/core"
+
+	"github.com/gin-gonic/gin"
+)
+
+// declaration is the body of PUT /v1/queues/{q}; what is left out has the default.
+type declaration struct {
+	Durable       *bool           `json:"durable"` // default true
+	AutoDelete    bool            `json:"auto_delete"`
+	MaxDeliveries uint32          `json:"max_deliveries"`
+	DeadLetter    core.DeadLetter `json:"dead_letter"`
+}
+
+// description is a queue as it is told to clients.
+type description struct {
+	Name          string          `json:"name"`
+	Durable       bool            `json:"durable"`
+	AutoDelete    bool            `json:"auto_delete"`
+	MaxDeliveries uint32          `json:"max_deliveries"`
+	DeadLetter    core.DeadLetter `json:"dead_letter"`
+	Exclusive     bool            `json:"exclusive"` // belongs to one AMQP connection alone
+	Ready         int             `json:"ready"`
+	Unacked       int             `json:"unacked"`
+	Consumers     int             `json:"consumers"`
+	Bytes         int64           `json:"bytes"`
+	Bindings      []string        `json:"bindings"` // subject patterns
+}
+
+func describe(bus *core.Bus, q *core.Queue) (description, error) {
+	stats, err := q.Stats()
+	if err != nil {
+		return description{}, err
+	}
+	cfg := q.Config()
+	return description{
+		Name: cfg.Name, Durable: cfg.Durable, AutoDelete: cfg.AutoDelete, MaxDeliveries: cfg.MaxDeliveries,
+		DeadLetter: cfg.DeadLetter, Exclusive: cfg.Owner != "",
+		Ready: stats.Ready, Unacked: stats.Unacked, Consumers: stats.Consumers, Bytes: stats.Bytes,
+		Bindings: patterns(bus, cfg.Name),
+	}, nil
+}
+
+func patterns(bus *core.Bus, name string) []string {
+	out := make([]string, 0)
+	for _, b := range bus.Bindings(name) {
+		out = append(out, b.Pattern)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// declare: PUT /v1/queues/{q}. 201 when it was created, 200 when it was there with the same properties, else 409.
+func (a *Adapter) declare(c *gin.Context) {
+	var d declaration
+	if err := a.readJSON(c, &d); err != nil {
+		a.fail(c, err)
+		return
+	}
+	if err := busOf(c).Allow(consuming, core.QueueSubject(c.Param("q"))); err != nil {
+		a.fail(c, err)
+		return
+	}
+	q, created, err := busOf(c).DeclareQueue(c.Request.Context(), core.QueueConfig{
+		Name: c.Param("q"), Durable: d.Durable == nil || *d.Durable, AutoDelete: d.AutoDelete,
+		MaxDeliveries: d.MaxDeliveries, DeadLetter: d.DeadLetter,
+	})
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	a.described(c, status, q)
+}
+
+func (a *Adapter) described(c *gin.Context, status int, q *core.Queue) {
+	d, err := describe(busOf(c), q)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.JSON(status, d)
+}
+
+// What an identity needs to be allowed on a queue's subject (core.QueueSubject).
+const (
+	appending = "publish"
+	consuming = "subscribe" // and changing
+)
+
+// withQueue hands the queue that the path names to f, or answers 403 or 404.
+func (a *Adapter) withQueue(action string, f func(*gin.Context, *core.Queue)) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := busOf(c).Allow(action, core.QueueSubject(c.Param("q"))); err != nil {
+			a.fail(c, err)
+			return
+		}
+		q, err := busOf(c).Queue(c.Param("q"))
+		if err != nil {
+			a.fail(c, err)
+			return
+		}
+		f(c, q)
+	}
+}
+
+// show: GET /v1/queues/{q}.
+func (a *Adapter) show(c *gin.Context, q *core.Queue) { a.described(c, http.StatusOK, q) }
+
+// list: GET /v1/queues. What this identity may not consume is left out, and so is a queue that goes away meanwhile.
+func (a *Adapter) list(c *gin.Context) {
+	all := make([]description, 0)
+	for _, q := range busOf(c).Queues() {
+		if busOf(c).Allow(consuming, core.QueueSubject(q.Config().Name)) != nil {
+			continue
+		}
+		if d, err := describe(busOf(c), q); err == nil {
+			all = append(all, d)
+		}
+	}
+	c.JSON(http.StatusOK, gin.H{"queues": all})
+}
+
+// remove: DELETE /v1/queues/{q}, with everything it holds.
+func (a *Adapter) remove(c *gin.Context, q *core.Queue) {
+	ready, err := busOf(c).DeleteQueue(c.Request.Context(), q.Config().Name)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"ready": ready})
+}
+
+// purge: DELETE /v1/queues/{q}/messages removes what is ready; what is held stays.
+func (a *Adapter) purge(c *gin.Context, q *core.Queue) {
+	n, err := q.Purge()
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"purged": n})
+}
+
+// appendMessage: POST /v1/queues/{q}/messages, answered 201 when the queue keeps it.
+func (a *Adapter) appendMessage(c *gin.Context, q *core.Queue) {
+	m, release, err := a.message(c, "")
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	defer release()
+	start := time.Now()
+	if err := a.keep(c, q, m); err != nil {
+		a.fail(c, err)
+		return
+	}
+	a.took(m, start)
+	c.JSON(http.StatusCreated, receipt{Queues: 1})
+}
+
+// keep appends m and waits until the queue has it as durably as it promises.
+func (a *Adapter) keep(c *gin.Context, q *core.Queue, m *core.Message) error {
+	if err := a.acceptable(m); err != nil {
+		return err
+	}
+	if id := m.Header.Get(core.HeaderUserID); id != "" && id != busOf(c).User() {
+		m.Header.Del(core.HeaderUserID) // nobody speaks in another's name
+	}
+	kept := make(chan error, 1)
+	q.AppendFunc(core.Seal(m), func(err error) { kept <- err })
+	select {
+	case err := <-kept:
+		return err
+	case <-c.Request.Context().Done():
+		return core.AsError(c.Request.Context().Err())
+	}
+}
+
+// acceptable applies to a direct append what Publish checks by itself: size, and whether anything is taken at all now.
+func (a *Adapter) acceptable(m *core.Message) error {
+	size := len(m.Data)
+	for name, values := range m.Header {
+		for _, v := range values {
+			size += len(name) + len(v)
+		}
+	}
+	if limit := a.gateway.MaxMessage(); size > limit {
+		return tooLarge(int64(limit))
+	}
+	return a.gateway.Ready()
+}
+
+// bindings: GET /v1/queues/{q}/bindings.
+func (a *Adapter) bindings(c *gin.Context, q *core.Queue) {
+	c.JSON(http.StatusOK, gin.H{"bindings": patterns(busOf(c), q.Config().Name)})
+}
+
+// binding: GET /v1/queues/{q}/bindings/{pattern}.
+func (a *Adapter) binding(c *gin.Context, q *core.Queue) {
+	pattern := c.Param("pattern")
+	if !slices.Contains(patterns(busOf(c), q.Config().Name), pattern) {
+		a.fail(c, core.Errorf(core.CodeNotFound, "no such binding"))
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"queue": q.Config().Name, "pattern": pattern})
+}
+
+// bind: PUT /v1/queues/{q}/bindings/{pattern}. 204, also when it was there.
+func (a *Adapter) bind(c *gin.Context, q *core.Queue) {
+	err := busOf(c).Bind(c.Request.Context(), core.Binding{Pattern: c.Param("pattern"), Queue: q.Config().Name})
+	a.done(c, err)
+}
+
+// unbind: DELETE /v1/queues/{q}/bindings/{pattern}. 204, also when it was not there.
+func (a *Adapter) unbind(c *gin.Context, q *core.Queue) {
+	err := busOf(c).Unbind(c.Request.Context(), core.Binding{Pattern: c.Param("pattern"), Queue: q.Config().Name})
+	a.done(c, err)
+}
+
+func (a *Adapter) done(c *gin.Context, err error) {
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	c.Status(http.StatusNoContent)
+	c.Writer.WriteHeaderNow()
+}

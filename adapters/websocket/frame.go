@@ -1,0 +1,197 @@
+package websocket
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"portico/core"
+)
+
+const (
+	maxID   = 64   // bytes of an id or sid
+	maxTags = 4096 // tags of one settlement
+	maxTerm = 12 * time.Hour
+)
+
+// frame is a decoded client frame. Which fields an operation looks at stands in the table of ops.go.
+type frame struct {
+	Op            string          `json:"op"`
+	ID            string          `json:"id"`
+	SID           string          `json:"sid"`
+	User          string          `json:"user"`
+	Password      string          `json:"password"`
+	Subject       string          `json:"subject"`
+	Reply         string          `json:"reply"`
+	Group         string          `json:"group"`
+	Headers       header          `json:"headers"`
+	Text          *string         `json:"data"`
+	Base64        *string         `json:"data_base64"`
+	Timeout       term            `json:"timeout"`
+	Queue         string          `json:"queue"`
+	Durable       *bool           `json:"durable"`
+	AutoDelete    bool            `json:"auto_delete"`
+	MaxDeliveries uint32          `json:"max_deliveries"`
+	DeadLetter    core.DeadLetter `json:"dead_letter"`
+	Credit        *int            `json:"credit"`
+	N             int             `json:"n"`
+	Lease         term            `json:"lease"`
+	AutoAck       bool            `json:"auto_ack"`
+	Exclusive     bool            `json:"exclusive"`
+	Tag           uint64          `json:"tag"`
+	Tags          []uint64        `json:"tags"`
+	Requeue       *bool           `json:"requeue"`
+
+	data []byte // the payload, from Text or Base64
+}
+
+// term is a duration above zero, written as in "30s"; zero is absent.
+type term time.Duration
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *term) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return core.Errorf(core.CodeInvalid, `a duration is a string such as "30s"`)
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Millisecond || d > maxTerm {
+		return core.Errorf(core.CodeInvalid, "%q is not a duration from 1ms to %s", text, maxTerm)
+	}
+	*t = term(d)
+	return nil
+}
+
+// header decodes an object whose values are strings or lists of strings.
+type header core.Header
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (h *header) UnmarshalJSON(b []byte) error {
+	var raw map[string]oneOrMany
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return core.Errorf(core.CodeInvalid, "headers are an object of strings, or lists of strings")
+	}
+	out := make(header, len(raw))
+	for name, values := range raw {
+		if len(values) > 0 {
+			out[name] = values
+		}
+	}
+	*h = out
+	return nil
+}
+
+type oneOrMany []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *oneOrMany) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '[' {
+		return json.Unmarshal(b, (*[]string)(v))
+	}
+	var one *string
+	if err := json.Unmarshal(b, &one); err != nil {
+		return err
+	}
+	if one == nil {
+		return errors.New("null is no header value")
+	}
+	*v = oneOrMany{*one}
+	return nil
+}
+
+// decodeFrame decodes one client frame: an object with known fields and an operation. The frame shares nothing with b. Even
+// with an error the frame has its id, if that could be read. Errors are CodeInvalid.
+func decodeFrame(b []byte) (frame, error) {
+	var f frame
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&f); err != nil {
+		return salvage(b), malformed(err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return f.known(), core.Errorf(core.CodeInvalid, "something follows the JSON object")
+	}
+	if len(f.ID) > maxID || len(f.SID) > maxID {
+		return f.known(), core.Errorf(core.CodeInvalid, "id and sid have at most %d bytes", maxID)
+	}
+	if err := f.payload(); err != nil {
+		return f.known(), err
+	}
+	return f, f.settleTags()
+}
+
+// known is what an error can be answered with.
+func (f *frame) known() frame {
+	if len(f.ID) > maxID {
+		return frame{Op: f.Op}
+	}
+	return frame{Op: f.Op, ID: f.ID}
+}
+
+// salvage finds the id of a frame that is an object but not a legal frame.
+func salvage(b []byte) frame {
+	var read struct {
+		Op string `json:"op"`
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(b, &read) != nil {
+		return frame{}
+	}
+	f := frame{Op: read.Op, ID: read.ID}
+	return f.known()
+}
+
+// malformed says what is wrong in words that fit the protocol.
+func malformed(err error) error {
+	if e, ok := errors.AsType[*core.Error](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if e.Field == "" {
+			return core.Errorf(core.CodeInvalid, "a frame is a JSON object")
+		}
+		return core.Errorf(core.CodeInvalid, "field %q cannot be a %s", e.Field, e.Value)
+	}
+	if text, ok := strings.CutPrefix(err.Error(), "json: "); ok {
+		return core.Errorf(core.CodeInvalid, "%s", text)
+	}
+	return core.Errorf(core.CodeInvalid, "the frame is not JSON")
+}
+
+// payload decodes the payload.
+func (f *frame) payload() error {
+	switch {
+	case f.Text != nil && f.Base64 != nil:
+		return core.Errorf(core.CodeInvalid, "data and data_base64 exclude each other")
+	case f.Text != nil:
+		f.data = []byte(*f.Text)
+	case f.Base64 != nil:
+		data, err := base64.StdEncoding.DecodeString(*f.Base64)
+		if err != nil {
+			return core.Errorf(core.CodeInvalid, "data_base64 is not base64")
+		}
+		f.data = data
+	}
+	f.Text, f.Base64 = nil, nil
+	return nil
+}
+
+// settleTags folds tag into tags.
+func (f *frame) settleTags() error {
+	if f.Tag != 0 {
+		f.Tags = append(f.Tags, f.Tag)
+	}
+	if len(f.Tags) > maxTags {
+		return core.Errorf(core.CodeInvalid, "at most %d tags in one frame", maxTags)
+	}
+	return nil
+}
+
+// message makes the frame's message for subject.
+func (f *frame) message(subject string) *core.Message {
+	return &core.Message{Subject: subject, Reply: f.Reply, Header: core.Header(f.Headers), Data: f.data}
+}

@@ -1,0 +1,72 @@
+package websocket
+
+import "portico/core"
+
+// declare creates a queue, or finds it.
+func (c *conn) declare(f *frame) error {
+	if err := c.bus.Allow("subscribe", core.QueueSubject(f.Queue)); err != nil {
+		return err
+	}
+	_, created, err := c.bus.DeclareQueue(c.ctx, core.QueueConfig{
+		Name: f.Queue, Durable: f.Durable == nil || *f.Durable, AutoDelete: f.AutoDelete,
+		MaxDeliveries: f.MaxDeliveries, DeadLetter: f.DeadLetter,
+	})
+	if err != nil {
+		return err
+	}
+	a := ok(f.ID)
+	a.Created = &created
+	c.done(a)
+	return nil
+}
+
+// queue finds a queue that this identity may consume, and so change.
+func (c *conn) queue(name string) (*core.Queue, error) {
+	if err := c.bus.Allow("subscribe", core.QueueSubject(name)); err != nil {
+		return nil, err
+	}
+	return c.bus.Queue(name)
+}
+
+func (c *conn) deleteQueue(f *frame) error {
+	if _, err := c.queue(f.Queue); err != nil {
+		return err
+	}
+	ready, err := c.bus.DeleteQueue(c.ctx, f.Queue)
+	return c.counted(f.ID, ready, err)
+}
+
+func (c *conn) purge(f *frame) error {
+	q, err := c.queue(f.Queue)
+	if err != nil {
+		return err
+	}
+	n, err := q.Purge()
+	return c.counted(f.ID, n, err)
+}
+
+func (c *conn) counted(id string, n int, err error) error {
+	if err != nil {
+		return err
+	}
+	a := ok(id)
+	a.Ready = &n
+	c.done(a)
+	return nil
+}
+
+// bind: bind and unbind.
+func (c *conn) bind(f *frame) error {
+	if _, err := c.queue(f.Queue); err != nil {
+		return err
+	}
+	change := c.bus.Bind
+	if f.Op == "unbind" {
+		change = c.bus.Unbind
+	}
+	if err := change(c.ctx, core.Binding{Pattern: f.Subject, Queue: f.Queue}); err != nil {
+		return err
+	}
+	c.done(ok(f.ID))
+	return nil
+}
