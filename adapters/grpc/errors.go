@@ -1,0 +1,109 @@
+package grpcapi
+
+import (
+	"errors"
+	"fmt"
+
+	"portico/core"
+	"portico/core/queue"
+	porticov1 "portico/proto/portico/v1"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// statusCodes is the one table from core's codes to those of gRPC.
+var statusCodes = [...]codes.Code{
+	core.CodeInternal:           codes.Internal,
+	core.CodeInvalid:            codes.InvalidArgument,
+	core.CodeUnauthenticated:    codes.Unauthenticated,
+	core.CodePermissionDenied:   codes.PermissionDenied,
+	core.CodeNotFound:           codes.NotFound,
+	core.CodeLocked:             codes.FailedPrecondition,
+	core.CodePreconditionFailed: codes.FailedPrecondition,
+	core.CodeTooLarge:           codes.ResourceExhausted,
+	core.CodeNoResponders:       codes.Unavailable,
+	core.CodeTimeout:            codes.DeadlineExceeded,
+	core.CodeResourceExhausted:  codes.ResourceExhausted,
+	core.CodeUnavailable:        codes.Unavailable,
+	core.CodeSlowConsumer:       codes.ResourceExhausted,
+	core.CodeUnimplemented:      codes.Unimplemented,
+}
+
+// errorDomain is the domain of every ErrorInfo of ours.
+const errorDomain = "portico"
+
+var errDraining = core.Errorf(core.CodeUnavailable, "the gateway is stopping")
+
+func statusCode(c core.Code) codes.Code {
+	if int(c) < len(statusCodes) {
+		return statusCodes[c]
+	}
+	return codes.Internal
+}
+
+// coded finds or makes the core.Error of err; those of the queue engine get their codes here.
+func coded(err error) *core.Error {
+	if e, ok := errors.AsType[*core.Error](err); ok {
+		return e
+	}
+	switch {
+	case errors.Is(err, queue.ErrDeleted):
+		return core.Errorf(core.CodeNotFound, "the queue has been deleted")
+	case errors.Is(err, queue.ErrStale):
+		return core.Errorf(core.CodePreconditionFailed, "no longer held: settled before, or its lease ran out")
+	case errors.Is(err, queue.ErrInUse):
+		return core.Errorf(core.CodeLocked, "the queue is consumed exclusively, or has consumers already")
+	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrFenced):
+		return &core.Error{Code: core.CodeUnavailable, Detail: "the queue is not served here any more", Err: err}
+	case errors.Is(err, queue.ErrFull):
+		return &core.Error{Code: core.CodeResourceExhausted, Detail: "no memory for more messages", Err: err}
+	}
+	return core.AsError(err)
+}
+
+// toStatus is err as clients see it: what gRPC itself raised (the client went, a frame was too large) as it is, all
+// else by the table with the slug beside it.
+func toStatus(err error) *status.Status {
+	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
+		return s.GRPCStatus()
+	}
+	e := coded(err)
+	s := status.New(statusCode(e.Code), detailOf(e))
+	with, err := s.WithDetails(&errdetails.ErrorInfo{Reason: e.Code.String(), Domain: errorDomain})
+	if err != nil {
+		return s
+	}
+	return with
+}
+
+// toFailure is err as clients see it inside a stream.
+func toFailure(err error) *porticov1.Failure {
+	e := coded(err)
+	return &porticov1.Failure{Code: int32(statusCode(e.Code)), Reason: e.Code.String(), Detail: detailOf(e)}
+}
+
+// detailOf says nothing of what is inside.
+func detailOf(e *core.Error) string {
+	if e.Code == core.CodeInternal {
+		return "internal error"
+	}
+	return text(e.Detail)
+}
+
+func isInternal(err error) bool {
+	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
+		return false
+	}
+	return coded(err).Code == core.CodeInternal
+}
+
+// panicError is a panic with the place where it happened, for the log.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+// Error implements error.
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
