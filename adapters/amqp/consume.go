@@ -1,0 +1,309 @@
+package amqp
+
+import (
+	"crypto/rand"
+	"errors"
+	"math"
+
+	"portico/adapters/amqp/broker"
+	"portico/adapters/amqp/wire"
+	"portico/core"
+	"portico/core/queue"
+)
+
+// consumer is one basic.consume, or the holder of what basic.get took from one queue.
+type consumer struct {
+	// immutable
+	channel *channel
+	tag     string
+	queue   *core.Queue
+	noAck   bool
+
+	// set by the reader before the first delivery
+	source *queue.Consumer
+
+	// guarded by channel.mu
+	started   bool // consume-ok has been sent
+	gone      bool // the queue has ended
+	cancelled bool // by the client: what it holds is returned by the channel's end
+}
+
+// basicConsume starts a consumer. Deliveries begin when consume-ok is on its way.
+func (ch *channel) basicConsume(m *wire.BasicConsume) error {
+	if m.Queue == directReplyTo {
+		return ch.consumeReplies(m)
+	}
+	q, err := ch.queueFor(m.Queue)
+	if err != nil {
+		return err
+	}
+	if err := ch.conn.mayRead(q); err != nil {
+		return err
+	}
+	if err := checkConsumerArguments(m.Arguments); err != nil {
+		return err
+	}
+	k := &consumer{channel: ch, tag: m.ConsumerTag, queue: q, noAck: m.NoAck}
+	if err := ch.claimTag(k); err != nil {
+		return err
+	}
+	if err := k.start(m.Exclusive); err != nil {
+		ch.releaseTag(k)
+		if errors.Is(err, queue.ErrInUse) {
+			return wire.ChanErrorf(wire.AccessRefused, "queue '%s' in vhost '%s' in exclusive use", q.Config().Name, ch.vhost().name)
+		}
+		return ch.queueError(q.Config().Name, err)
+	}
+	ch.answer(m.NoWait, &wire.BasicConsumeOk{ConsumerTag: k.tag})
+	k.begin()
+	return nil
+}
+
+// claimTag gives k its tag, a new one if it has none; a tag is used once on a channel [RMQ: 530].
+func (ch *channel) claimTag(k *consumer) error {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if k.tag == "" {
+		k.tag = "amq.ctag-" + rand.Text()
+	}
+	if _, taken := ch.consumers[k.tag]; taken || ch.reply != nil && ch.reply.tag == k.tag {
+		return wire.ConnErrorf(wire.NotAllowed, "attempt to reuse consumer tag '%s'", k.tag)
+	}
+	if ch.consumers == nil {
+		ch.consumers = map[string]*consumer{}
+	}
+	ch.consumers[k.tag] = k
+	return nil
+}
+
+func (ch *channel) releaseTag(k *consumer) {
+	ch.mu.Lock()
+	delete(ch.consumers, k.tag)
+	ch.mu.Unlock()
+}
+
+// start registers k with its queue, without credit yet.
+func (k *consumer) start(exclusive bool) (err error) {
+	ch := k.channel
+	cfg := queue.ConsumerConfig{
+		Deliver: k.deliver, Room: ch.conn.out.room, Gone: k.ended,
+		AutoAck: k.noAck, Exclusive: exclusive,
+	}
+	if !k.noAck {
+		cfg.Window = ch.prefetch > 0
+		cfg.Limit = ch.sharedLimit()
+	}
+	k.source, err = k.queue.Consume(cfg)
+	return err
+}
+
+// sharedLimit is the channel-wide limit, unlimited until basic.qos says otherwise.
+func (ch *channel) sharedLimit() *queue.Limit {
+	if ch.limit == nil {
+		ch.limit = queue.NewLimit(0)
+	}
+	return ch.limit
+}
+
+// begin lets deliveries come; consume-ok has been sent.
+func (k *consumer) begin() {
+	ch := k.channel
+	ch.conn.register(k)
+	ch.mu.Lock()
+	k.started = true
+	if k.gone {
+		ch.cancelled(k)
+	}
+	ch.mu.Unlock()
+	if k.noAck || ch.prefetch == 0 {
+		k.source.Grant(queue.Unlimited)
+	} else {
+		k.source.Grant(ch.prefetch)
+	}
+}
+
+// checkConsumerArguments refuses what would change who gets a message and is not there yet.
+func checkConsumerArguments(t wire.Table) error {
+	if v, ok := t["x-priority"]; ok && v != nil && !broker.Equivalent(v, int64(0)) {
+		return wire.ChanErrorf(wire.PreconditionFailed, "consumer argument 'x-priority' is not implemented yet")
+	}
+	return nil
+}
+
+// basicCancel stops a consumer. Nothing is delivered to it after cancel-ok; what it holds stays with the channel.
+func (ch *channel) basicCancel(m *wire.BasicCancel) error {
+	ch.mu.Lock()
+	k := ch.consumers[m.ConsumerTag]
+	delete(ch.consumers, m.ConsumerTag)
+	if k != nil {
+		k.cancelled = true
+	}
+	ch.mu.Unlock()
+	switch {
+	case k != nil:
+		ch.conn.unregister(k)
+		k.source.Cancel()
+	case ch.reply != nil && ch.reply.tag == m.ConsumerTag:
+		ch.endReply()
+	}
+	ch.answer(m.NoWait, &wire.BasicCancelOk{ConsumerTag: m.ConsumerTag})
+	return nil
+}
+
+// basicQos sets prefetch: for consumers to come, or (global) shared by all of this channel [RMQ: qos].
+func (ch *channel) basicQos(m *wire.BasicQos) error {
+	if m.PrefetchSize != 0 {
+		return wire.ConnErrorf(wire.NotImplemented, "prefetch_size!=0 (%d)", m.PrefetchSize)
+	}
+	if m.Global {
+		ch.sharedLimit().Resize(int(m.PrefetchCount))
+	} else {
+		ch.prefetch = int(m.PrefetchCount)
+	}
+	ch.send(&wire.BasicQosOk{})
+	return nil
+}
+
+// deliver sends a batch to the client. It is the queue's callback.
+func (k *consumer) deliver(ds []queue.Delivery) {
+	ch := k.channel
+	redelivered, bytes := 0, 0
+	ch.mu.Lock()
+	if ch.ended {
+		ch.mu.Unlock()
+		return // the channel's end returns what was not acknowledged
+	}
+	out := ch.conn.out
+	b := out.begin()
+	for i := range ds {
+		d := &ds[i]
+		ch.tag++
+		if !k.noAck {
+			ch.unacked.push(delivered{tag: ch.tag, handle: d.Handle, to: k})
+		}
+		if d.Redelivered {
+			redelivered++
+		}
+		p := ch.conn.open(k.queue, d.Record)
+		bytes += len(p.body)
+		b = ch.appendDelivery(b, k.tag, d.Redelivered, p)
+	}
+	out.end(b)
+	ch.mu.Unlock()
+	metrics := ch.conn.adapter.metrics
+	metrics.Out.Add(float64(len(ds)))
+	metrics.BytesOut.Add(float64(bytes))
+	if redelivered > 0 {
+		metrics.Redeliveries.Add(float64(redelivered))
+	}
+}
+
+// appendDelivery appends basic.deliver with the tag just counted. The caller holds mu.
+func (ch *channel) appendDelivery(b []byte, consumerTag string, redelivered bool, p parcel) []byte {
+	b = wire.AppendDeliver(b, ch.id, consumerTag, ch.tag, redelivered, p.exchange, p.key)
+	return ch.appendContent(b, p)
+}
+
+func (ch *channel) appendContent(b []byte, p parcel) []byte {
+	b = wire.AppendHeader(b, ch.id, wire.ClassBasic, uint64(len(p.body)), p.properties)
+	return wire.AppendBody(b, ch.id, p.body, ch.conn.frameMax)
+}
+
+// ended is told when the queue has gone.
+func (k *consumer) ended(error) {
+	ch := k.channel
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	k.gone = true
+	if k.started {
+		ch.cancelled(k)
+	}
+}
+
+// cancelled forgets a consumer whose queue has gone and tells the client if it wants to know [RMQ: consumer cancel
+// notification]. The caller holds mu.
+func (ch *channel) cancelled(k *consumer) {
+	if ch.ended || ch.consumers[k.tag] != k {
+		return
+	}
+	delete(ch.consumers, k.tag)
+	ch.conn.unregister(k)
+	if ch.conn.can.cancelNotify {
+		ch.send(&wire.BasicCancel{ConsumerTag: k.tag, NoWait: true})
+	}
+}
+
+// register lets the writer wake k when there is room.
+func (c *conn) register(k *consumer) {
+	c.mu.Lock()
+	c.consumers[k] = struct{}{}
+	c.mu.Unlock()
+}
+
+func (c *conn) unregister(k *consumer) {
+	c.mu.Lock()
+	delete(c.consumers, k)
+	c.mu.Unlock()
+}
+
+// basicGet takes one message, if there is one.
+func (ch *channel) basicGet(m *wire.BasicGet) error {
+	q, err := ch.queueFor(m.Queue)
+	if err != nil {
+		return err
+	}
+	if err := ch.conn.mayRead(q); err != nil {
+		return err
+	}
+	k, err := ch.holder(q, m.NoAck)
+	if err != nil {
+		return ch.queueError(q.Config().Name, err)
+	}
+	d, ok, err := q.Get(m.NoAck, k.source)
+	switch {
+	case err != nil:
+		return ch.queueError(q.Config().Name, err)
+	case !ok:
+		ch.send(&wire.BasicGetEmpty{})
+		return nil
+	}
+	p := ch.conn.open(q, d.Record)
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	ch.tag++
+	if !m.NoAck {
+		ch.unacked.push(delivered{tag: ch.tag, handle: d.Handle, to: k})
+	}
+	out := ch.conn.out
+	b := out.begin()
+	b = wire.AppendGetOk(b, ch.id, ch.tag, d.Redelivered, p.exchange, p.key, uint32(min(d.Ready, math.MaxUint32)))
+	out.end(ch.appendContent(b, p))
+	ch.conn.adapter.metrics.Out.Inc()
+	ch.conn.adapter.metrics.BytesOut.Add(float64(len(p.body)))
+	if d.Redelivered {
+		ch.conn.adapter.metrics.Redeliveries.Inc()
+	}
+	return nil
+}
+
+// holder is who holds what basic.get takes from q; nobody needs to for no_ack.
+func (ch *channel) holder(q *core.Queue, noAck bool) (*consumer, error) {
+	name := q.Config().Name
+	if k := ch.holders[name]; k != nil && k.queue == q {
+		return k, nil
+	}
+	k := &consumer{channel: ch, queue: q}
+	if noAck {
+		return k, nil
+	}
+	source, err := q.Holder()
+	if err != nil {
+		return nil, err
+	}
+	k.source = source
+	if ch.holders == nil {
+		ch.holders = map[string]*consumer{}
+	}
+	ch.holders[name] = k
+	return k, nil
+}

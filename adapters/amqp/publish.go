@@ -1,0 +1,235 @@
+package amqp
+
+import (
+	"strings"
+
+	"portico/adapters/amqp/wire"
+	"portico/core"
+)
+
+// route is where messages with one exchange and routing key go.
+type route struct {
+	key      string // exchange and routing key, encoded
+	subject  string // on the bus; "" for the default exchange
+	queues   []*core.Queue
+	topology uint64 // generations under which it is right
+	bus      uint64
+}
+
+// maxRoutes bounds the routes a channel remembers.
+const maxRoutes = 1024
+
+// routeCache remembers the routes of a channel, all of them only as long as nothing has changed.
+type routeCache struct {
+	last *route
+	all  map[string]*route
+}
+
+func (rc *routeCache) forget() { *rc = routeCache{} }
+
+func (rc *routeCache) find(key []byte, topology, bus uint64) *route {
+	if r := rc.last; r != nil && r.key == string(key) && r.topology == topology && r.bus == bus {
+		return r
+	}
+	r := rc.all[string(key)]
+	if r == nil || r.topology != topology || r.bus != bus {
+		return nil
+	}
+	rc.last = r
+	return r
+}
+
+func (rc *routeCache) remember(r *route) {
+	if rc.all == nil || len(rc.all) >= maxRoutes {
+		rc.all = map[string]*route{}
+	}
+	rc.all[r.key] = r
+	rc.last = r
+}
+
+// publish routes m and appends it to its queues. The confirm, if any, follows from the ledger.
+func (ch *channel) publish(m message) error {
+	r, err := ch.route(m)
+	if err != nil {
+		return err
+	}
+	live := ch.live(r)
+	if len(r.queues) > 0 {
+		seq := ch.ledger.open(len(r.queues), len(m.record))
+		for _, q := range r.queues {
+			q.Append(m.record, &ch.ledger, seq)
+		}
+		if live {
+			ch.publishLive(r.subject, m.record)
+		}
+		return nil
+	}
+	reached, err := ch.elsewhere(r, m, live)
+	if err != nil {
+		return err
+	}
+	if !reached && m.mandatory {
+		ch.giveBack(m.record)
+	}
+	ch.ledger.skip()
+	return nil
+}
+
+// live tells whether anybody on the bus listens to r.
+func (ch *channel) live(r *route) bool {
+	return r.subject != "" && ch.conn.bus.Interest(r.subject)
+}
+
+// elsewhere delivers a message that no queue takes: to listeners on the bus, or as an answer by direct reply-to.
+func (ch *channel) elsewhere(r *route, m message, live bool) (reached bool, err error) {
+	if live {
+		return ch.publishLive(r.subject, m.record), nil
+	}
+	if r.subject != "" {
+		return false, nil
+	}
+	_, key, _, _ := splitProps([]byte(r.key))
+	token, ok := strings.CutPrefix(string(key), replyPrefix)
+	if !ok {
+		return false, nil
+	}
+	return ch.conn.adapter.vhost.replies.answer(token, m.record)
+}
+
+// publishLive puts one copy on the bus.
+func (ch *channel) publishLive(subject string, record []byte) bool {
+	m, err := liveMessage(subject, record)
+	if err == nil {
+		err = ch.conn.adapter.vhost.bus.PublishLive(m)
+	}
+	if err != nil {
+		ch.conn.log.Warn("publish to the bus", "subject", subject, "error", err)
+		return false
+	}
+	return true
+}
+
+// giveBack returns an unroutable mandatory message [0-9-1 basic.return].
+func (ch *channel) giveBack(record []byte) {
+	e, err := core.OpenEnvelope(record)
+	if err != nil {
+		return
+	}
+	exchange, key, raw, _ := splitProps(e.Props)
+	out := ch.conn.out
+	b := out.begin()
+	b = wire.AppendMethod(b, ch.id, &wire.BasicReturn{
+		ReplyCode: wire.NoRoute, ReplyText: "NO_ROUTE", Exchange: string(exchange), RoutingKey: string(key),
+	})
+	b = wire.AppendHeader(b, ch.id, wire.ClassBasic, uint64(len(e.Data)), raw)
+	out.end(wire.AppendBody(b, ch.id, e.Data, ch.conn.frameMax))
+}
+
+// route finds where m goes, from memory if nothing has changed. The error is a *wire.ChanError.
+func (ch *channel) route(m message) (*route, error) {
+	if len(m.extra) > 0 {
+		return ch.routeCopies(m)
+	}
+	topology, bus := ch.conn.adapter.vhost.broker.Generation(), ch.conn.bus.Generation()
+	if r := ch.routes.find(m.route, topology, bus); r != nil {
+		return r, nil
+	}
+	r, byHeaders, err := ch.findRoute(string(m.route), m.record)
+	if err != nil {
+		return nil, err
+	}
+	r.topology, r.bus = topology, bus
+	if !byHeaders {
+		ch.routes.remember(r)
+	}
+	return r, nil
+}
+
+// findRoute asks the broker and the bus. byHeaders: the answer holds for this message alone.
+func (ch *channel) findRoute(encoded string, record []byte) (r *route, byHeaders bool, err error) {
+	c := ch.conn
+	e, k, _, _ := splitProps([]byte(encoded))
+	exchange, key := string(e), string(k)
+	r = &route{key: encoded, subject: exchangeSubject(exchange, key)}
+	if err := c.mayPublish(exchange, key, r.subject); err != nil {
+		return nil, false, err
+	}
+	headers := func() wire.Table {
+		byHeaders = true
+		return recordHeaders(record)
+	}
+	names, err := c.adapter.vhost.broker.Route(exchange, key, headers, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	r.queues = c.adapter.vhost.lookUp(names, nil)
+	if routed := len(r.queues); r.subject != "" {
+		r.queues = c.bus.Bound(r.subject, r.queues)
+		if routed > 0 && len(r.queues) > routed {
+			r.queues = distinct(r.queues)
+		}
+	}
+	return r, byHeaders, nil
+}
+
+// routeCopies finds the queues of all of m's routing keys, each once.
+func (ch *channel) routeCopies(m message) (*route, error) {
+	first, _, err := ch.findRoute(string(m.route), m.record)
+	if err != nil {
+		return nil, err
+	}
+	exchange, _, _, _ := splitProps(m.route)
+	for _, key := range m.extra {
+		r, _, err := ch.findRoute(string(appendRoute(nil, exchange, []byte(key[:min(len(key), 255)]))), m.record)
+		if err != nil {
+			return nil, err
+		}
+		first.queues = distinct(append(first.queues, r.queues...))
+		if ch.live(r) {
+			ch.publishLive(r.subject, m.record)
+		}
+	}
+	return first, nil
+}
+
+// distinct drops repetitions in place.
+func distinct(queues []*core.Queue) []*core.Queue {
+	kept := queues[:0]
+	seen := make(map[*core.Queue]struct{}, len(queues))
+	for _, q := range queues {
+		if _, twice := seen[q]; !twice {
+			seen[q] = struct{}{}
+			kept = append(kept, q)
+		}
+	}
+	return kept
+}
+
+// serverNamed is how the names of queues begin that the server has named. Like inboxes, they are not to be guessed, and whoever was told one
+// may answer there.
+const serverNamed = "amq.gen-"
+
+// mayPublish checks the permission to publish to exchange with key.
+func (c *conn) mayPublish(exchange, key, subject string) error {
+	if exchange != "" {
+		return c.allow("publish", subject, "write access to exchange '%s' in vhost '%s'", exchange)
+	}
+	if strings.HasPrefix(key, serverNamed) || strings.HasPrefix(key, replyPrefix) {
+		return nil
+	}
+	return c.allow("publish", core.QueueSubject(key), "write access to queue '%s' in vhost '%s'", key)
+}
+
+// recordHeaders decodes the headers of a record made here.
+func recordHeaders(record []byte) wire.Table {
+	e, err := core.OpenEnvelope(record)
+	if err != nil {
+		return nil
+	}
+	_, _, raw, _ := splitProps(e.Props)
+	p, err := wire.DecodeProperties(raw)
+	if err != nil {
+		return nil
+	}
+	return p.Headers
+}
