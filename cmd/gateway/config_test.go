@@ -1,0 +1,237 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// given is what a run is given: a file's content, environment and flags.
+type given struct {
+	file    string
+	environ []string
+	args    []string
+}
+
+func (g given) load(t *testing.T) (*Config, error) {
+	t.Helper()
+	path := ""
+	if g.file != "" {
+		path = filepath.Join(t.TempDir(), "portico.yaml")
+		if err := os.WriteFile(path, []byte(g.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flags := pflag.NewFlagSet("gateway", pflag.ContinueOnError)
+	for _, o := range options() {
+		flags.String(o.flag(), "", o.help)
+	}
+	if err := flags.Parse(g.args); err != nil {
+		t.Fatal(err)
+	}
+	cfg, _, err := load(path, g.environ, flags)
+	return cfg, err
+}
+
+func TestDefaults(t *testing.T) {
+	cfg, err := given{}.load(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		DataDir: "portico-data", Durability: "sync", DrainTimeout: 10 * time.Second,
+		Log:        LogConfig{Level: "info", Format: "text"},
+		MaxMessage: 16 << 20, QueueMemory: 512 << 20, DiskFree: 50_000_000,
+		HTTP: DoorConfig{"127.0.0.1:8080"}, GRPC: DoorConfig{"127.0.0.1:50051"}, AMQP: DoorConfig{"127.0.0.1:5672"},
+		NATS: DoorConfig{"127.0.0.1:4222"}, MQTT: DoorConfig{"127.0.0.1:1883"},
+	}
+	cfg.WebSocket.AllowedOrigins, cfg.Users = nil, nil // empty, whether nil or not
+	if !reflect.DeepEqual(cfg, want) {
+		t.Errorf("got  %+v\nwant %+v", cfg, want)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	file := "http: {listen: '127.0.0.1:1'}\ngrpc: {listen: '127.0.0.1:1'}\namqp: {listen: '127.0.0.1:1'}\n"
+	environ := []string{"PORTICO_GRPC_LISTEN=127.0.0.1:2", "PORTICO_AMQP_LISTEN=127.0.0.1:2", "PATH=/bin"}
+	cfg, err := given{file, environ, []string{"--amqp-listen", "127.0.0.1:3"}}.load(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{cfg.NATS.Listen, cfg.HTTP.Listen, cfg.GRPC.Listen, cfg.AMQP.Listen}
+	want := []string{"127.0.0.1:4222", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("default, file, environment, flag: got %v, want %v", got, want)
+	}
+}
+
+// TestEveryKeyEverywhere sets each key in the file, in the environment and by a flag, and expects the same from all three.
+func TestEveryKeyEverywhere(t *testing.T) {
+	values := map[string]string{
+		"data_dir": "elsewhere", "durability": "os", "drain_timeout": "3s", "log.level": "debug", "log.format": "json",
+		"max_message": "1MiB", "queue_memory": "2GiB", "disk_free": "off", "http.listen": "off", "grpc.listen": "off", "amqp.listen": "off",
+		"nats.listen": "off", "mqtt.listen": "off", "websocket.allowed_origins": "https://a.example,https://b.example",
+		"users": `[{"name":"ann","password":"secret","publish":["a.>"],"subscribe":["b.*"]}]`,
+	}
+	plain, err := given{}.load(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range options() {
+		t.Run(o.key, func(t *testing.T) {
+			value, ok := values[o.key]
+			if !ok {
+				t.Fatal("the test has no value for this key")
+			}
+			section, key, nested := strings.Cut(o.key, ".")
+			text := section + ": " + value + "\n"
+			if nested {
+				text = section + ":\n  " + key + ": " + value + "\n"
+			}
+			var got []*Config
+			for _, g := range []given{{file: text}, {environ: []string{o.env() + "=" + value}}, {args: []string{"--" + o.flag(), value}}} {
+				cfg, err := g.load(t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, cfg)
+			}
+			if reflect.DeepEqual(got[0], plain) {
+				t.Error("the key changes nothing")
+			}
+			if !reflect.DeepEqual(got[0], got[1]) || !reflect.DeepEqual(got[1], got[2]) {
+				t.Errorf("file %+v\nenvironment %+v\nflag %+v", got[0], got[1], got[2])
+			}
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		given given
+		want  []string // all of these in the error
+	}{
+		"unknown key": {
+			given{file: "data_dir: x\nhttp:\n  lisen: off\n"},
+			[]string{"portico.yaml:3: http.lisen: unknown key; did you mean http.listen?"},
+		},
+		"unknown key like none": {given{file: "banana: 1"}, []string{"portico.yaml:1: banana: unknown key"}},
+		"text for a section":    {given{file: "http: 8080"}, []string{"portico.yaml:1: http: unknown key; it is a section"}},
+		"key twice":             {given{file: "data_dir: a\ndata_dir: b"}, []string{"portico.yaml", "line 2", "data_dir"}},
+		"no YAML":               {given{file: "a: [b"}, []string{"portico.yaml", "yaml"}},
+		"unknown variable": {
+			given{environ: []string{"PORTICO_HTTP_LISTN=off"}},
+			[]string{"PORTICO_HTTP_LISTN: unknown key; did you mean PORTICO_HTTP_LISTEN?"},
+		},
+		"bad address":       {given{environ: []string{"PORTICO_HTTP_LISTEN=8080"}}, []string{`PORTICO_HTTP_LISTEN: found "8080", expected host:port`, "off"}},
+		"bad port":          {given{args: []string{"--nats-listen", "127.0.0.1:70000"}}, []string{`--nats-listen: found "127.0.0.1:70000", expected host:port`}},
+		"bad choice":        {given{file: "durability: maybe"}, []string{`durability: found "maybe", expected one of sync, os`}},
+		"bad duration":      {given{file: "drain_timeout: 10"}, []string{"drain_timeout: found 10, expected a duration such as 10s"}},
+		"negative duration": {given{file: "drain_timeout: -1s"}, []string{`drain_timeout: found "-1s"`}},
+		"bad size":          {given{file: "max_message: 1 parsec"}, []string{`max_message: found "1 parsec", expected a size such as 64KiB`, "to 64MiB"}},
+		"size too large":    {given{file: "max_message: 1GiB"}, []string{`max_message: found "1GiB"`}},
+		"size overflow":     {given{file: "queue_memory: 9999999999TiB"}, []string{"queue_memory: found"}},
+		"bad list":          {given{file: "websocket: {allowed_origins: [1]}"}, []string{"websocket.allowed_origins: found a list, expected a list of text"}},
+		"empty data_dir":    {given{file: "data_dir:"}, []string{"data_dir: found nothing, expected text"}},
+		"hidden mistake":    {given{file: "durability: maybe", args: []string{"--durability", "os"}}, []string{"durability"}},
+		"several":           {given{file: "a: 1\nlog: {level: loud}"}, []string{"a: unknown key", `log.level: found "loud"`}},
+		"public door":       {given{args: []string{"--http-listen", "0.0.0.0:80"}}, []string{`http.listen: found "0.0.0.0:80"`, "no users are configured", "127.0.0.1"}},
+		"every interface":   {given{file: "amqp: {listen: ':5672'}"}, []string{`amqp.listen: found ":5672"`, "users"}},
+		"a name":            {given{file: "mqtt: {listen: 'broker.example:1883'}"}, []string{"mqtt.listen"}},
+		"user field":        {given{file: "users: [{name: a, pasword: hunter2}]"}, []string{"users[0].pasword: unknown key; did you mean password?"}},
+		"user without name": {given{file: "users: [{password: hunter2}]"}, []string{"users[0].name: found nothing"}},
+		"user bare":         {given{file: "users: [{name: a}]"}, []string{"users[0] (a): expected one of password and password_hash"}},
+		"user with both":    {given{file: "users: [{name: a, password: hunter2, password_hash: hunter2}]"}, []string{"users[0] (a): expected one of"}},
+		"user twice":        {given{file: "users: [{name: a, password: hunter2}, {name: a, password: hunter2}]"}, []string{`users[1].name: found "a" a second time`}},
+		"password a number": {given{file: "users: [{name: a, password: 4711}]"}, []string{"users[0].password: found something that is not text, expected text in quotes"}},
+		"no hash":           {given{file: "users: [{name: a, password_hash: hunter2}]"}, []string{"users[0].password_hash (a): expected a bcrypt hash"}},
+		"bad pattern":       {given{file: "users: [{name: a, password: hunter2, publish: ['a..b']}]"}, []string{`users[0].publish[0]: found "a..b", expected a subject pattern`}},
+		"users no list":     {given{environ: []string{"PORTICO_USERS=hunter2"}}, []string{"PORTICO_USERS: users: found text, expected a list of users"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := c.given.load(t)
+			if err == nil {
+				t.Fatalf("accepted as %+v", cfg)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q\ndoes not say %q", err, want)
+				}
+			}
+			for _, secret := range []string{"hunter2", "4711"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("error %q shows a password", err)
+				}
+			}
+		})
+	}
+}
+
+func TestAccepted(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("hunter2"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, g := range map[string]given{
+		"public with users":    {file: "http: {listen: ':80'}\nusers: [{name: a, password: b}]"},
+		"hash":                 {file: "users: [{name: a, password_hash: '" + string(hash) + "'}]"},
+		"loopback by name":     {file: "http: {listen: 'localhost:0'}"},
+		"loopback v6":          {file: "http: {listen: '[::1]:0'}"},
+		"closed":               {file: "http: {listen: off}"},
+		"empty section":        {file: "http:\ngrpc: {}\n"},
+		"empty file":           {file: "# nothing yet\n"},
+		"size as number":       {file: "max_message: 65536"},
+		"wildcards":            {file: "users: [{name: a, password: b, publish: ['a.*.c', '>', '*']}]"},
+		"Kubernetes variables": {environ: []string{"PORTICO_PORT=tcp://10.0.0.1:80", "PORTICO_SERVICE_HOST=10.0.0.1", "PORTICO_PORT_80_TCP=x", "PORTICO_CONFIG="}},
+		"no users":             {environ: []string{"PORTICO_USERS="}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := g.load(t); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "7": 7, "7B": 7, "64KiB": 65536, "50MB": 50_000_000, "1 GiB": 1 << 30, "2TB": 2e12} {
+		if got, ok := parseSize(text); !ok || got != want {
+			t.Errorf("parseSize(%q) = %d, %v, want %d", text, got, ok, want)
+		}
+		if got, ok := parseSize(formatSize(want)); !ok || got != want {
+			t.Errorf("%d is written as %q and read back as %d, %v", want, formatSize(want), got, ok)
+		}
+	}
+	for _, text := range []string{"", "MiB", "-1", "1.5MiB", "1 MiB x", "9223372036854775807KiB"} {
+		if got, ok := parseSize(text); ok {
+			t.Errorf("parseSize(%q) = %d, want a refusal", text, got)
+		}
+	}
+}
+
+// TestDocumentation: every key is explained, with its variable, its flag and its default.
+func TestDocumentation(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range options() {
+		row := ""
+		for line := range strings.Lines(string(raw)) {
+			if strings.HasPrefix(line, "| `"+o.key+"` |") {
+				row = line
+			}
+		}
+		for _, want := range []string{"`" + o.env() + "`", "`--" + o.flag() + "`", o.preset} {
+			if !strings.Contains(row, want) {
+				t.Errorf("docs/configuration.md: the row of %s does not mention %s", o.key, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"text/tabwriter"
+
+	"portico/adapters/amqp"
+	grpcapi "portico/adapters/grpc"
+	httpapi "portico/adapters/http"
+	"portico/adapters/websocket"
+	"portico/core"
+	"portico/web"
+)
+
+// doors are what is open: the adapters to run, and the signs that tell where each door is.
+type doors struct {
+	adapters []core.Adapter
+	signs    []sign
+}
+
+// A sign tells where a door is and one line to try it.
+type sign struct{ door, address, try string }
+
+// openDoors opens every door that is not off. On an error it returns those that are open already.
+// This list is where a new protocol comes in.
+func openDoors(cfg *Config, g *core.Gateway, log *slog.Logger) (*doors, error) {
+	d := &doors{}
+	who := whoFor(cfg)
+	for _, open := range []func(*Config, *core.Gateway, *slog.Logger, credentials) error{
+		d.openHTTP,
+		d.openGRPC,
+		d.openAMQP,
+	} {
+		if err := open(cfg, g, log, who); err != nil {
+			return d, err
+		}
+	}
+	d.signs = append(d.signs, embeddedSigns(g, who)...)
+	return d, nil
+}
+
+// openHTTP opens the HTTP door with the WebSocket door and the page on it.
+func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who credentials) error {
+	if cfg.HTTP.Listen == off {
+		return nil
+	}
+	page, err := web.Assets()
+	if err != nil {
+		return err
+	}
+	ws, err := websocket.New(websocket.Config{AllowedOrigins: cfg.WebSocket.AllowedOrigins}, g, log)
+	if err != nil {
+		return err
+	}
+	d.adapters = append(d.adapters, ws)
+	a, err := httpapi.New(httpapi.Config{Listen: cfg.HTTP.Listen, WebSocket: ws, Web: page}, g, log)
+	if err != nil {
+		return err
+	}
+	d.adapters = append(d.adapters, a)
+	at := reachable(a.Addr())
+	d.signs = append(d.signs,
+		sign{"page", "http://" + at + "/", "open it in a browser"},
+		sign{"HTTP", "http://" + at, fmt.Sprintf("curl%s -d hello http://%s/v1/publish/greet.you", who.curl, at)},
+		sign{"WebSocket", "ws://" + at + "/ws", fmt.Sprintf("websocat%s --protocol portico.v1.json ws://%s/ws", who.websocat, at)},
+	)
+	return nil
+}
+
+func (d *doors) openGRPC(cfg *Config, g *core.Gateway, log *slog.Logger, who credentials) error {
+	if cfg.GRPC.Listen == off {
+		return nil
+	}
+	a, err := grpcapi.New(grpcapi.Config{Listen: cfg.GRPC.Listen}, g, log)
+	if err != nil {
+		return err
+	}
+	d.adapters = append(d.adapters, a)
+	at := reachable(a.Addr())
+	d.signs = append(d.signs, sign{"gRPC", at, fmt.Sprintf(
+		`grpcurl%s -plaintext -d '{"message":{"subject":"greet.you","data":"aGVsbG8="}}' %s portico.v1.PorticoService/Publish`, who.grpcurl, at)})
+	return nil
+}
+
+func (d *doors) openAMQP(cfg *Config, g *core.Gateway, log *slog.Logger, who credentials) error {
+	if cfg.AMQP.Listen == off {
+		return nil
+	}
+	a, err := amqp.New(amqp.Config{Listen: cfg.AMQP.Listen}, g, log)
+	if err != nil {
+		return err
+	}
+	d.adapters = append(d.adapters, a)
+	url := "amqp://" + who.amqp + "@" + reachable(a.Addr())
+	d.signs = append(d.signs, sign{"AMQP", url, fmt.Sprintf("amqp-publish --url=%s -e amq.topic -r greet.you -b hello", url)})
+	return nil
+}
+
+// embeddedSigns are those of the doors that the embedded server opens by itself.
+func embeddedSigns(g *core.Gateway, who credentials) (signs []sign) {
+	if addr := g.NATSAddr(); addr != "" {
+		url := "nats://" + who.nats + reachable(addr)
+		signs = append(signs, sign{"NATS", url, fmt.Sprintf("nats pub -s %s greet.you hello", url)})
+	}
+	if addr := g.MQTTAddr(); addr != "" {
+		at := reachable(addr)
+		host, port, _ := net.SplitHostPort(at)
+		signs = append(signs, sign{"MQTT", "mqtt://" + at, fmt.Sprintf("mosquitto_pub%s -h %s -p %s -t greet/you -m hello", who.mosquitto, host, port)})
+	}
+	return signs
+}
+
+// credentials are what each tool needs to log in, as one writes it on its command line.
+type credentials struct{ curl, websocat, grpcurl, amqp, nats, mosquitto string }
+
+// whoFor returns the development identity, or a place-holder when users are configured.
+func whoFor(cfg *Config) credentials {
+	if len(cfg.Users) == 0 {
+		return credentials{amqp: "guest:guest"}
+	}
+	return credentials{
+		curl:      " -u USER:PASSWORD",
+		websocat:  " --basic-auth USER:PASSWORD",
+		grpcurl:   ` -H "authorization: Basic $(printf USER:PASSWORD | base64)"`,
+		amqp:      "USER:PASSWORD",
+		nats:      "USER:PASSWORD@",
+		mosquitto: " -u USER -P PASSWORD",
+	}
+}
+
+// reachable is an address that a client on this machine can use: a wildcard address is none.
+func reachable(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || !at.Addr().IsUnspecified() {
+		return address
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
+}
+
+// tell writes where the doors are.
+func (d doors) tell(w io.Writer, cfg *Config) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "Portico is open. Data is kept in %s. Ctrl-C closes it.\n\n", cfg.DataDir)
+	for _, s := range d.signs {
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", s.door, s.address, s.try)
+	}
+	fmt.Fprintln(t)
+	return t.Flush() // reports what the lines above could not write
+}

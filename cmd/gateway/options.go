@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// off closes a door, or switches a check off.
+const off = "off"
+
+// An option is one key of the configuration: in the file as key, in the environment as env(), on the command line as flag().
+type option struct {
+	key     string
+	preset  string // the default, as one would write it
+	help    string
+	expects string                 // what a value must be, for the message when it is not
+	parse   func(any) (any, error) // errUnfit, or an error that says more
+}
+
+// errUnfit says that a value is not what the option expects.
+var errUnfit = errors.New("unfit value")
+
+// fit makes a parser's result of a value and whether it fits.
+func fit(v any, ok bool) (any, error) {
+	if !ok {
+		return nil, errUnfit
+	}
+	return v, nil
+}
+
+func (o option) env() string  { return envPrefix + strings.ToUpper(strings.ReplaceAll(o.key, ".", "_")) }
+func (o option) flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(o.key) }
+
+const envPrefix = "PORTICO_"
+
+// options lists every key once, in the order of docs/configuration.md.
+func options() []option {
+	return []option{
+		text("data_dir", "portico-data", "folder for everything that is kept"),
+		choice("durability", "acknowledged means: sync = on disk, os = handed to the operating system", "sync", "os"),
+		duration("drain_timeout", "10s", "how long work in flight may take to settle at the end"),
+		choice("log.level", "least severe level that is logged", "info", "debug", "warn", "error"),
+		choice("log.format", "form of the log on standard error", "text", "json"),
+		size("max_message", "16MiB", "largest message, payload and headers together", 1<<10, 64<<20),
+		size("queue_memory", "512MiB", "memory all queues together may use for messages", 1<<20, math.MaxInt64),
+		switchable(size("disk_free", "50MB", "below so much free space publishers are blocked; off = never", 0, math.MaxInt64)),
+		address("http.listen", "127.0.0.1:8080", "HTTP, WebSocket and the page"),
+		address("grpc.listen", "127.0.0.1:50051", "gRPC"),
+		address("amqp.listen", "127.0.0.1:5672", "AMQP 0-9-1"),
+		address("nats.listen", "127.0.0.1:4222", "NATS"),
+		address("mqtt.listen", "127.0.0.1:1883", "MQTT"),
+		list("websocket.allowed_origins", "pages of other origins that may connect, such as https://app.example.com"),
+		usersOption(),
+	}
+}
+
+func text(key, preset, help string) option {
+	return option{key: key, preset: preset, help: help, expects: "text", parse: func(v any) (any, error) {
+		s, ok := v.(string)
+		return fit(s, ok && s != "")
+	}}
+}
+
+// choice takes the first value as the default.
+func choice(key, help string, values ...string) option {
+	return option{key: key, preset: values[0], help: help, expects: "one of " + strings.Join(values, ", "), parse: func(v any) (any, error) {
+		s, ok := v.(string)
+		return fit(s, ok && slices.Contains(values, s))
+	}}
+}
+
+func duration(key, preset, help string) option {
+	return option{key: key, preset: preset, help: help, expects: "a duration such as 10s or 1m30s, from 1ms to 24h", parse: func(v any) (any, error) {
+		s, _ := v.(string)
+		d, err := time.ParseDuration(s)
+		return fit(d, err == nil && d >= time.Millisecond && d <= 24*time.Hour)
+	}}
+}
+
+func address(key, preset, help string) option {
+	return option{key: key, preset: preset, help: "address of " + help + "; off closes it", expects: "host:port such as 127.0.0.1:8080 (port 0 takes any), or off", parse: func(v any) (any, error) {
+		s, ok := v.(string)
+		if !ok || s == off {
+			return fit(s, ok)
+		}
+		_, port, err := net.SplitHostPort(s)
+		if err != nil {
+			return nil, errUnfit
+		}
+		_, err = strconv.ParseUint(port, 10, 16)
+		return fit(s, err == nil)
+	}}
+}
+
+// list is a list of text; where only text can stand (environment, flags) the items are separated by commas.
+func list(key, help string) option {
+	return option{key: key, help: help + "; several are separated by commas", expects: "a list of text", parse: func(v any) (any, error) {
+		return fit(textList(v))
+	}}
+}
+
+func textList(v any) (out []string, ok bool) {
+	switch v := v.(type) {
+	case string:
+		for item := range strings.SplitSeq(v, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				out = append(out, item)
+			}
+		}
+		return out, true
+	case []any:
+		for _, item := range v {
+			s, ok := item.(string)
+			if !ok || s == "" {
+				return nil, false
+			}
+			out = append(out, s)
+		}
+		return out, true
+	}
+	return nil, false
+}
+
+// units are the suffixes of a size, the longer before the shorter.
+var units = [...]struct {
+	suffix string
+	bytes  int64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
+}
+
+// size is a number of bytes between least and most.
+func size(key, preset, help string, least, most int64) option {
+	expects := "a size such as 64KiB, 16MiB or 50MB"
+	if most < math.MaxInt64 {
+		expects += fmt.Sprintf(", from %s to %s", formatSize(least), formatSize(most))
+	} else if least > 0 {
+		expects += fmt.Sprintf(", at least %s", formatSize(least))
+	}
+	return option{key: key, preset: preset, help: help, expects: expects, parse: func(v any) (any, error) {
+		n, ok := parseSize(v)
+		return fit(n, ok && n >= least && n <= most)
+	}}
+}
+
+// switchable lets an option of size be off, which is 0.
+func switchable(o option) option {
+	parse := o.parse
+	o.expects += ", or off"
+	o.parse = func(v any) (any, error) {
+		if v == off {
+			return int64(0), nil
+		}
+		return parse(v)
+	}
+	return o
+}
+
+func parseSize(v any) (int64, bool) {
+	switch v := v.(type) {
+	case int:
+		return int64(v), v >= 0
+	case string:
+		for _, u := range units {
+			digits, ok := strings.CutSuffix(v, u.suffix)
+			if !ok {
+				continue
+			}
+			n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+			return n * u.bytes, err == nil && n >= 0 && n <= math.MaxInt64/u.bytes
+		}
+	}
+	return 0, false
+}
+
+// formatSize writes a size in the largest unit that divides it.
+func formatSize(n int64) string {
+	best := units[len(units)-1]
+	for _, u := range units {
+		if n > 0 && n%u.bytes == 0 && u.bytes > best.bytes {
+			best = u
+		}
+	}
+	return strconv.FormatInt(n/best.bytes, 10) + best.suffix
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// document builds the YAML of the values in effect, in the order of options, each with the place it comes from as a comment.
+func document(values map[string]settled) (*yaml.Node, error) {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, o := range options() {
+		set := values[o.key]
+		at, name := root, o.key
+		if section, key, ok := strings.Cut(o.key, "."); ok {
+			at, name = sectionOf(root, section), key
+		}
+		value, err := valueNode(o.key, set.value)
+		if err != nil {
+			return nil, err
+		}
+		title := &yaml.Node{Kind: yaml.ScalarNode, Value: name}
+		if value.Kind == yaml.ScalarNode || len(value.Content) == 0 {
+			value.LineComment = "# " + set.place
+		} else {
+			title.HeadComment = "# " + set.place
+		}
+		at.Content = append(at.Content, title, value)
+	}
+	return root, nil
+}
+
+// sectionOf returns the section of that name, added at the end if it is new.
+func sectionOf(root *yaml.Node, name string) *yaml.Node {
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if root.Content[i].Value == name {
+			return root.Content[i+1]
+		}
+	}
+	section := &yaml.Node{Kind: yaml.MappingNode}
+	root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, section)
+	return section
+}
+
+// valueNode writes a parsed value the way it is written in a file.
+func valueNode(key string, v any) (*yaml.Node, error) {
+	n := &yaml.Node{}
+	switch v := v.(type) {
+	case time.Duration:
+		return n, n.Encode(v.String())
+	case int64:
+		if key == "disk_free" && v == 0 {
+			return n, n.Encode(off)
+		}
+		return n, n.Encode(formatSize(v))
+	case []User:
+		return n, n.Encode(redacted(v))
+	}
+	return n, n.Encode(v)
+}
+
+// redacted is the list of users in the file's form, without their secrets.
+func redacted(users []User) []map[string]any {
+	out := make([]map[string]any, 0, len(users))
+	for _, u := range users {
+		entry := map[string]any{"name": u.Name}
+		for field, s := range map[string]Secret{"password": u.Password, "password_hash": u.PasswordHash} {
+			if s != "" {
+				entry[field] = s.String()
+			}
+		}
+		for field, patterns := range map[string][]string{"publish": u.Publish, "subscribe": u.Subscribe} {
+			if len(patterns) > 0 {
+				entry[field] = patterns
+			}
+		}
+		out = append(out, entry)
+	}
+	return out
+}

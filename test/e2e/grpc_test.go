@@ -1,0 +1,186 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+
+	porticov1 "portico/proto/portico/v1"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+)
+
+type rpcClient struct {
+	porticov1.PorticoServiceClient
+}
+
+func dialGRPC(t *testing.T, address string) (*rpcClient, *grpc.ClientConn) {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return &rpcClient{porticov1.NewPorticoServiceClient(conn)}, conn
+}
+
+func grpcDoor(t *testing.T, address string) *door {
+	t.Helper()
+	c, _ := dialGRPC(t, address)
+	return &door{
+		name: "gRPC", headers: true,
+		publish: func(t *testing.T, m message) {
+			_, err := c.Publish(within(t), &porticov1.PublishRequest{Message: toProto(m)})
+			must(t, err)
+		},
+		subscribe: c.subscribe,
+		request:   c.request,
+		serve:     c.serve,
+		append: func(t *testing.T, queue string, m message) {
+			_, err := c.Append(within(t), &porticov1.AppendRequest{Queue: queue, Message: toProto(m)})
+			must(t, err)
+		},
+		consume: func(t *testing.T, queue string) consumer { return consumeGRPC(t, address, queue) },
+	}
+}
+
+func toProto(m message) *porticov1.Message {
+	headers := make(map[string]*porticov1.HeaderValues)
+	for name, value := range m.header {
+		headers[name] = &porticov1.HeaderValues{Values: []string{value}}
+	}
+	return &porticov1.Message{Subject: m.subject, Reply: m.reply, Headers: headers, Data: m.data}
+}
+
+func fromProto(m *porticov1.Message) message {
+	header := make(map[string]string)
+	for name, values := range m.GetHeaders() {
+		header[name] = values.GetValues()[0]
+	}
+	return message{subject: m.GetSubject(), reply: m.GetReply(), header: header, data: m.GetData()}
+}
+
+func (c *rpcClient) subscribe(t *testing.T, subject string) <-chan message {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	stream, err := c.Subscribe(ctx, &porticov1.SubscribeRequest{Subjects: []string{subject}})
+	must(t, err)
+	_, err = stream.Header()
+	must(t, err)
+	arrived := make(chan message, 64)
+	go func() {
+		defer close(arrived)
+		for {
+			resp, err := stream.Recv()
+			if err != nil {
+				return
+			}
+			arrived <- fromProto(resp.GetMessage())
+		}
+	}()
+	return arrived
+}
+
+func (c *rpcClient) request(t *testing.T, m message) (message, error) {
+	t.Helper()
+	resp, err := c.Request(within(t), &porticov1.RequestRequest{Message: toProto(m)})
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetReason() == "no-responders" {
+			return message{}, errNobody
+		}
+	}
+	return fromProto(resp.GetMessage()), err
+}
+
+func (c *rpcClient) serve(t *testing.T, subject string, answer func(message) message) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	stream, err := c.Serve(ctx)
+	must(t, err)
+	must(t, stream.Send(&porticov1.ServeRequest{Frame: &porticov1.ServeRequest_Start{Start: &porticov1.ServeStart{Subject: subject}}}))
+	_, err = stream.Header()
+	must(t, err)
+	go func() {
+		for {
+			resp, err := stream.Recv()
+			if err != nil {
+				return
+			}
+			call := resp.GetCall()
+			a := &porticov1.ServeAnswer{Id: call.GetId(), Message: toProto(answer(fromProto(call.GetMessage())))}
+			if stream.Send(&porticov1.ServeRequest{Frame: &porticov1.ServeRequest_Answer{Answer: a}}) != nil {
+				return
+			}
+		}
+	}()
+	return cancel
+}
+
+// rpcConsumer has a connection of its own, so that it can vanish.
+type rpcConsumer struct {
+	*testing.T
+	grpc.BidiStreamingClient[porticov1.ConsumeRequest, porticov1.ConsumeResponse]
+	conn *grpc.ClientConn
+	rest []*porticov1.Delivery
+}
+
+func consumeGRPC(t *testing.T, address, queue string) *rpcConsumer {
+	t.Helper()
+	c, conn := dialGRPC(t, address)
+	stream, err := c.Consume(t.Context())
+	must(t, err)
+	start := &porticov1.ConsumeStart{Queue: queue, Credit: 2}
+	must(t, stream.Send(&porticov1.ConsumeRequest{Frame: &porticov1.ConsumeRequest_Start{Start: start}}))
+	_, err = stream.Header()
+	must(t, err)
+	return &rpcConsumer{t, stream, conn, nil}
+}
+
+// receive takes one frame; deliveries are kept for next.
+func (c *rpcConsumer) receive() *porticov1.ConsumeResponse {
+	c.Helper()
+	resp, err := c.Recv()
+	must(c.T, err)
+	c.rest = append(c.rest, resp.GetDeliveries().GetDeliveries()...)
+	return resp
+}
+
+func (c *rpcConsumer) next() delivery {
+	c.Helper()
+	for len(c.rest) == 0 {
+		c.receive()
+	}
+	d := c.rest[0]
+	c.rest = c.rest[1:]
+	return delivery{fromProto(d.GetMessage()), d.GetRedelivered(), d.GetId()}
+}
+
+func (c *rpcConsumer) ack(d delivery) {
+	c.Helper()
+	ack := &porticov1.ConsumeAck{Ids: []uint64{d.id.(uint64)}}
+	c.settle(&porticov1.ConsumeRequest{Frame: &porticov1.ConsumeRequest_Ack{Ack: ack}})
+}
+
+func (c *rpcConsumer) nack(d delivery) {
+	c.Helper()
+	nack := &porticov1.ConsumeNack{Ids: []uint64{d.id.(uint64)}, Requeue: true}
+	c.settle(&porticov1.ConsumeRequest{Frame: &porticov1.ConsumeRequest_Nack{Nack: nack}})
+}
+
+func (c *rpcConsumer) settle(req *porticov1.ConsumeRequest) {
+	c.Helper()
+	must(c.T, c.Send(req))
+	for {
+		resp := c.receive()
+		if resp.GetFailure() != nil {
+			c.Fatalf("settle: %v", resp.GetFailure())
+		}
+		if resp.GetSettled() != nil {
+			return
+		}
+	}
+}
+
+func (c *rpcConsumer) vanish() { _ = c.conn.Close() }
