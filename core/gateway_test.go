@@ -235,6 +235,9 @@ func TestStoreAlarmGoesWhenTheStoreWorks(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	g := coretest.Start(t)
 	b := login(t, g)
+	mustMQTT(t, g, "sensor")
+	connectNATS(t, g)
+	connectNATS(t, g)
 	d := g.Door("test")
 	if g.Door("test") != d {
 		t.Error("a door has two sets of counters")
@@ -251,6 +254,8 @@ func TestMetrics(t *testing.T) {
 	err := testutil.GatherAndCompare(g.Registry(), strings.NewReader(`
 # HELP portico_connections Open client connections.
 # TYPE portico_connections gauge
+portico_connections{door="mqtt"} 1
+portico_connections{door="nats"} 2
 portico_connections{door="test"} 1
 # HELP portico_messages_in_total Messages published by clients.
 # TYPE portico_messages_in_total counter

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 )
 
@@ -28,8 +29,14 @@ func (b *logBridge) write(level slog.Level, format string, args []any) {
 // Noticef implements server.Logger.
 func (b *logBridge) Noticef(format string, args ...any) { b.write(slog.LevelDebug, format, args) }
 
-// Warnf implements server.Logger.
-func (b *logBridge) Warnf(format string, args ...any) { b.write(slog.LevelWarn, format, args) }
+// Warnf implements server.Logger. That large payloads are discouraged is known, and chosen with MaxMessage.
+func (b *logBridge) Warnf(format string, args ...any) {
+	level := slog.LevelWarn
+	if strings.HasPrefix(format, "Maximum payloads over") {
+		level = slog.LevelDebug
+	}
+	b.write(level, format, args)
+}
 
 // Errorf implements server.Logger.
 func (b *logBridge) Errorf(format string, args ...any) { b.write(slog.LevelError, format, args) }

@@ -65,7 +65,7 @@ const (
 	HeaderPriority        = "Portico-Priority"      // 0..255, decimal
 	HeaderDeliveryMode    = "Portico-Delivery-Mode" // 1 or 2
 	HeaderReplyTo         = "Portico-Reply-To"      // an AMQP reply_to that names a queue, not a subject
-	HeaderOrigin          = "Portico-Origin"        // set on live copies by the gateway that routed them; never accepted from outside
+	HeaderOrigin          = "Portico-Origin"        // reserved for gateways; taken off whatever comes in
 	HeaderAMQP            = "Portico-Amqp"          // base64 of the AMQP property list, beside its readable form
 )
 

@@ -42,7 +42,7 @@ func newMetrics(g *Gateway) *metrics {
 	m.connections = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "connections", Help: "Open client connections."}, door)
 	m.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "publish_seconds",
 		Help: "Time from a publish to its acknowledgement.", Buckets: publishBuckets}, door)
-	m.registry.MustRegister(m.connections, m.seconds)
+	m.registry.MustRegister(&connectionCollector{GaugeVec: m.connections, server: g.server}, m.seconds)
 	for name, help := range map[string]string{
 		"messages_in_total": "Messages published by clients.", "messages_out_total": "Messages delivered to clients.",
 		"bytes_in_total": "Payload bytes published by clients.", "bytes_out_total": "Payload bytes delivered to clients.",

@@ -102,6 +102,21 @@ func (c *gatewayCollector) collectQueues(out chan<- prometheus.Metric) {
 	}
 }
 
+// connectionCollector adds the doors of the embedded server to the connections that the adapters count.
+type connectionCollector struct {
+	*prometheus.GaugeVec
+	server *embedded
+}
+
+// Collect implements prometheus.Collector.
+func (c *connectionCollector) Collect(out chan<- prometheus.Metric) {
+	if nats, mqtt, err := c.server.clients(); err == nil {
+		c.WithLabelValues("nats").Set(float64(nats))
+		c.WithLabelValues("mqtt").Set(float64(mqtt))
+	}
+	c.GaugeVec.Collect(out)
+}
+
 func (c *gatewayCollector) collectServer(out chan<- prometheus.Metric) {
 	v, err := c.gateway.server.Varz(nil)
 	if err != nil {

@@ -163,6 +163,29 @@ func (e *embedded) stop() {
 	e.WaitForShutdown()
 }
 
+// clients counts the connections of the NATS and MQTT doors, the gateway's own left out.
+func (e *embedded) clients() (nats, mqtt int, err error) {
+	const page = 1024
+	for offset := 0; ; offset += page {
+		list, err := e.Connz(&server.ConnzOptions{Username: true, Offset: offset, Limit: page})
+		if err != nil {
+			return 0, 0, fmt.Errorf("list connections: %w", err)
+		}
+		for _, c := range list.Conns {
+			switch {
+			case strings.HasPrefix(c.AuthorizedUser, bootPrefix):
+			case c.MQTTClient != "":
+				mqtt++
+			default:
+				nats++
+			}
+		}
+		if offset+page >= list.Total {
+			return nats, mqtt, nil
+		}
+	}
+}
+
 // gatekeeper is the server's authentication: the same users as at the other doors, and the gateway's own connections.
 type gatekeeper struct {
 	server   *embedded

@@ -22,6 +22,7 @@ const patience = 10 * time.Second
 // door is a running gateway with the AMQP door open.
 type door struct {
 	gateway *core.Gateway
+	adapter *amqp.Adapter
 	addr    string
 	stop    func() error // ends Serve and returns its error; may be called twice
 }
@@ -58,7 +59,7 @@ func serve(t testing.TB, g *core.Gateway, cfg amqp.Config) *door {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	return &door{gateway: g, addr: a.Addr(), stop: stop}
+	return &door{gateway: g, adapter: a, addr: a.Addr(), stop: stop}
 }
 
 // dial opens a connection that is closed with the test.

@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -99,7 +100,6 @@ func (a *Adapter) options() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(a.cfg.MaxStreams),
 		grpc.MaxHeaderListSize(32 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.SharedWriteBuffer(true),
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 15 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
@@ -115,18 +115,19 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	a.running.Go(a.watchReadiness)
 	served := make(chan error, 1)
 	go func() { served <- a.server.Serve(a.listener) }()
-	var failure error
+	var err error
 	select {
-	case failure = <-served:
-		failure = fmt.Errorf("serve gRPC: %w", failure)
+	case err = <-served:
+		a.stop()
 	case <-ctx.Done():
-	}
-	a.stop()
-	if failure == nil {
-		<-served
+		a.stop()
+		err = <-served
 	}
 	a.running.Wait()
-	return failure
+	if err != nil && !errors.Is(err, grpc.ErrServerStopped) { // that: ctx had ended before the server began
+		return fmt.Errorf("serve gRPC: %w", err)
+	}
+	return nil
 }
 
 // stop says goodbye and waits, at most the drain timeout, then cuts.

@@ -2,6 +2,8 @@ package grpcapi_test
 
 import (
 	"context"
+	"log/slog"
+	"net"
 	"testing"
 	"time"
 
@@ -196,4 +198,21 @@ func TestMetrics(t *testing.T) {
 	})
 	h.conn.Close()
 	h.eventually("no connections", func() bool { return testutil.ToFloat64(m.Connections) == 0 })
+}
+
+func TestDoorThatIsStoppedBeforeItBegins(t *testing.T) {
+	h := start(t)
+	a, err := grpcapi.New(grpcapi.Config{Listen: "127.0.0.1:0"}, h.gateway, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.Serve(ctx); err != nil {
+		t.Error(err)
+	}
+	if conn, err := net.Dial("tcp", a.Addr()); err == nil {
+		conn.Close()
+		t.Error("the listener is still open")
+	}
 }

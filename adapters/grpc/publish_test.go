@@ -220,6 +220,30 @@ func TestLogin(t *testing.T) {
 		_, err = stream.Recv()
 	}
 	want(t, err, codes.PermissionDenied, "permission-denied")
+	for name, call := range map[string]func() error{
+		"declare": func() error {
+			_, err := h.client.DeclareQueue(as(reader), &porticov1.DeclareQueueRequest{Queue: &porticov1.Queue{Name: "jobs"}})
+			return err
+		},
+		"append": func() error {
+			_, err := h.client.Append(as(reader), &porticov1.AppendRequest{Queue: "jobs", Message: message("", "x")})
+			return err
+		},
+		"purge": func() error {
+			_, err := h.client.PurgeQueue(as(reader), &porticov1.PurgeQueueRequest{Queue: "jobs"})
+			return err
+		},
+		"delete": func() error {
+			_, err := h.client.DeleteQueue(as(reader), &porticov1.DeleteQueueRequest{Queue: "jobs"})
+			return err
+		},
+		"bind": func() error {
+			_, err := h.client.Bind(as(reader), &porticov1.BindRequest{Queue: "jobs", Pattern: "mine.a"})
+			return err
+		},
+	} {
+		t.Run("queue "+name, func(t *testing.T) { want(t, call(), codes.PermissionDenied, "permission-denied") })
+	}
 }
 
 func TestDevelopmentIdentity(t *testing.T) {

@@ -25,7 +25,7 @@ const Protocol = "portico.v1.json"
 
 const (
 	defaultPing        = 25 * time.Second
-	authPatience       = 10 * time.Second
+	defaultAuthTimeout = 10 * time.Second
 	defaultConnections = 8192
 )
 
@@ -33,21 +33,23 @@ const (
 type Config struct {
 	AllowedOrigins []string      // origins such as https://app.example.org that may connect beside the same host and loopback; "*": all
 	PingInterval   time.Duration // between the server's pings; default 25 s. A connection without a sign of life for two is dead
+	AuthTimeout    time.Duration // for a client that must log in by a frame; default 10 s
 	MaxConnections int           // at once; above, an upgrade is refused with 503. Default 8192
 }
 
 // Adapter is the WebSocket door. It is an http.Handler, mounted by whoever listens.
 type Adapter struct {
 	// immutable
-	gateway  *core.Gateway
-	log      *slog.Logger
-	metrics  *core.DoorMetrics
-	origins  []string
-	ping     time.Duration
-	limits   limitsDoc
-	upgrader websocket.Upgrader
-	frames   *semaphore.Weighted // bytes of large frames
-	most     int
+	gateway     *core.Gateway
+	log         *slog.Logger
+	metrics     *core.DoorMetrics
+	origins     []string
+	ping        time.Duration
+	authTimeout time.Duration
+	limits      limitsDoc
+	upgrader    websocket.Upgrader
+	frames      *semaphore.Weighted // bytes of large frames
+	most        int
 
 	mu       sync.Mutex // guards the rest
 	conns    map[*conn]struct{}
@@ -60,11 +62,14 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	if cfg.PingInterval <= 0 {
 		cfg.PingInterval = defaultPing
 	}
+	if cfg.AuthTimeout <= 0 {
+		cfg.AuthTimeout = defaultAuthTimeout
+	}
 	if cfg.MaxConnections <= 0 {
 		cfg.MaxConnections = defaultConnections
 	}
 	a := &Adapter{
-		gateway: g, log: log, metrics: g.Door(door), ping: cfg.PingInterval, most: cfg.MaxConnections,
+		gateway: g, log: log, metrics: g.Door(door), ping: cfg.PingInterval, authTimeout: cfg.AuthTimeout, most: cfg.MaxConnections,
 		frames: semaphore.NewWeighted(frameMemory), conns: make(map[*conn]struct{}),
 		limits: limitsDoc{
 			Message: g.MaxMessage(), Frame: int64(g.MaxMessage())*2 + 64<<10,
@@ -106,8 +111,28 @@ func (a *Adapter) Serve(ctx context.Context) error {
 		drains.Go(func() { c.drain(limit) })
 	}
 	drains.Wait()
-	a.active.Wait()
+	a.cutAfter(limit, conns)
 	return nil
+}
+
+// cutAfter waits for the connections to end; those that take too long to hear the goodbye are cut.
+func (a *Adapter) cutAfter(limit context.Context, conns []*conn) {
+	ended := make(chan struct{})
+	go func() { a.active.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return
+	case <-limit.Done():
+	}
+	select {
+	case <-ended:
+		return
+	case <-time.After(closeGrace):
+	}
+	for _, c := range conns {
+		c.cut()
+	}
+	<-ended
 }
 
 // ServeHTTP upgrades the request and serves the connection until it ends.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -83,7 +84,9 @@ func newConn(a *Adapter, r *http.Request, bus *core.Bus) *conn {
 
 // serve is the connection's life. It returns when everything of it has ended and everything it held is back.
 func (c *conn) serve(ws *websocket.Conn, s *socket) {
+	c.mu.Lock()
 	c.ws, c.socket = ws, s
+	c.mu.Unlock()
 	ws.SetReadLimit(c.adapter.limits.Frame)
 	ws.SetPingHandler(func(payload string) error { c.out.answerPing(payload); return nil })
 	ws.SetPongHandler(func(string) error { c.alive(); return nil })
@@ -108,7 +111,7 @@ func (c *conn) welcome() {
 	if loggedIn {
 		user = c.bus.User()
 	} else {
-		c.authTimer = time.AfterFunc(authPatience, func() { c.out.finish(closeUnauthenticated, core.CodeUnauthenticated.String()) })
+		c.authTimer = time.AfterFunc(c.adapter.authTimeout, func() { c.out.finish(closeUnauthenticated, core.CodeUnauthenticated.String()) })
 	}
 	c.send(answer{Op: "welcome", Protocol: Protocol, LoggedIn: &loggedIn, User: &user, Ping: c.adapter.ping.String(), Limits: &c.adapter.limits})
 }
@@ -220,7 +223,11 @@ func (c *conn) leave(d time.Duration) {
 // cut ends the connection without a word, because nobody hears it.
 func (c *conn) cut() {
 	c.cancel()
-	_ = c.socket.Close() // the reader notices
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.socket != nil {
+		_ = c.socket.Close() // the reader notices
+	}
 }
 
 // release ends everything the connection has open, waits for it, and returns what was held to its queues.
@@ -265,6 +272,8 @@ func (c *conn) farewell(err error) {
 		c.out.finish(websocket.CloseTryAgainLater, core.CodeResourceExhausted.String())
 	case errors.Is(err, websocket.ErrReadLimit):
 		c.out.finish(websocket.CloseMessageTooBig, "") // the library has said it already
+	case timedOut(err):
+		c.out.finish(websocket.ClosePolicyViolation, "no sign of life")
 	default:
 		c.out.finish(websocket.CloseNormalClosure, "")
 	}
@@ -272,6 +281,11 @@ func (c *conn) farewell(err error) {
 	code, reason := c.out.code, c.out.reason
 	c.out.mu.Unlock()
 	c.adapter.log.Debug("connection ended", "door", door, "remote", c.remote, "close", code, "reason", reason, "err", err)
+}
+
+func timedOut(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
 }
 
 // drain lets what is under way be done, for as long as limit allows, and ends the connection.

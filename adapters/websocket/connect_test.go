@@ -145,24 +145,12 @@ func TestLoginByFrame(t *testing.T) {
 }
 
 func TestWhoDoesNotLogInIsClosed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes 10 s")
-	}
-	t.Parallel()
-	d := open(t, websocket.Config{}, users)
+	d := open(t, websocket.Config{AuthTimeout: 50 * time.Millisecond}, users)
 	c, _, err := d.tryDial(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.ws.SetReadDeadline(time.Now().Add(15 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, _, err = c.ws.ReadMessage()
-	}
-	if !gorilla.IsCloseError(err, 4401) {
-		t.Errorf("ended with %v", err)
-	}
+	c.closed(4401)
 }
 
 func TestPermissions(t *testing.T) {
@@ -233,12 +221,12 @@ func TestClientCloses(t *testing.T) {
 }
 
 func TestPings(t *testing.T) {
-	d := open(t, websocket.Config{PingInterval: 20 * time.Millisecond})
+	d := open(t, websocket.Config{PingInterval: 200 * time.Millisecond})
 	c := d.dial()
 	pings := 0
 	c.ws.SetPingHandler(func(string) error {
 		pings++
-		if pings == 5 {
+		if pings == 3 {
 			return c.ws.WriteControl(gorilla.PingMessage, []byte("mine"), time.Now().Add(time.Second))
 		}
 		return c.ws.WriteControl(gorilla.PongMessage, nil, time.Now().Add(time.Second))
@@ -258,6 +246,10 @@ func TestDeadClientIsNoticed(t *testing.T) {
 	c := d.dial()
 	c.do(frame{"op": "sub", "sid": "s", "subject": "here"})
 	eventually(t, "the connection that answers no ping is ended", func() bool { return !d.gateway.System().Interest("here") })
+	c.ws.SetPingHandler(func(string) error { return nil })
+	if e := c.closed(gorilla.ClosePolicyViolation); e.Text != "no sign of life" {
+		t.Errorf("reason %q", e.Text)
+	}
 }
 
 func TestDrain(t *testing.T) {
@@ -297,4 +289,19 @@ func TestDrainEndsInTime(t *testing.T) {
 		t.Errorf("took %s", took)
 	}
 	c.closed(gorilla.CloseGoingAway)
+}
+
+func TestDrainCutsWhoDoesNotListen(t *testing.T) {
+	d := open(t, websocket.Config{}, func(c *core.Config) { c.DrainTimeout = 100 * time.Millisecond })
+	c, filler := d.dial(), d.dial()
+	filler.do(frame{"op": "declare", "queue": "q", "durable": false})
+	c.do(frame{"op": "consume", "sid": "c", "queue": "q", "credit": 1000})
+	for range 40 {
+		filler.do(frame{"op": "append", "queue": "q", "data": strings.Repeat("x", 512<<10)})
+	}
+	start := time.Now()
+	d.stop()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
 }

@@ -193,7 +193,7 @@ func TestExclusive(t *testing.T) {
 }
 
 func TestLease(t *testing.T) {
-	d := open(t, websocket.Config{PingInterval: 100 * time.Millisecond})
+	d := open(t, websocket.Config{PingInterval: time.Second})
 	c := d.dial()
 	c.declare("q")
 	c.fill("q", "a", "b")
@@ -270,7 +270,7 @@ func TestConsumerOfAClientThatDoesNotReadPauses(t *testing.T) {
 }
 
 func TestUnackedIsBounded(t *testing.T) {
-	d := open(t, websocket.Config{PingInterval: 200 * time.Millisecond})
+	d := open(t, websocket.Config{PingInterval: time.Second})
 	c := d.dial()
 	c.declare("q")
 	c.declare("r")

@@ -29,6 +29,19 @@ import (
 // deadline is for one test's dealings with the browser.
 const deadline = 60 * time.Second
 
+// browser is the path of the browser; without one there is nothing to test.
+func browser(t *testing.T) string {
+	t.Helper()
+	return gateway.Needs(t, "chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
+}
+
+// start starts a gateway, if there is a browser to look at it.
+func start(t *testing.T, args ...string) *gateway.Gateway {
+	t.Helper()
+	browser(t)
+	return gateway.Start(t, args...)
+}
+
 // page opens the gateway's page and waits until it is connected.
 func page(t *testing.T, g *gateway.Gateway, before ...chromedp.Action[chromedp.Void]) context.Context {
 	t.Helper()
@@ -40,8 +53,7 @@ func page(t *testing.T, g *gateway.Gateway, before ...chromedp.Action[chromedp.V
 // open opens the gateway's page. Anything the browser complains of (errors, refused policies) and any request that goes elsewhere fails the test.
 func open(t *testing.T, g *gateway.Gateway, before ...chromedp.Action[chromedp.Void]) context.Context {
 	t.Helper()
-	path := gateway.Needs(t, "chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser(t)), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
@@ -137,7 +149,7 @@ func fill(selector chromedp.CSS, text string) chromedp.Action[chromedp.Void] {
 func click(selector chromedp.CSS) chromedp.Action[chromedp.Void] { return chromedp.Click(selector) }
 
 func TestMessageFromHTTPAppears(t *testing.T) {
-	g := gateway.Start(t)
+	g := start(t)
 	ctx := page(t, g)
 	do(t, ctx, shows("#patterns", ">"))
 	post(t, g.Doors["HTTP"]+"/v1/publish/orders.eu.new", `{"item":7}`)
@@ -145,7 +157,7 @@ func TestMessageFromHTTPAppears(t *testing.T) {
 }
 
 func TestPublishAndRequest(t *testing.T) {
-	ctx := page(t, gateway.Start(t))
+	ctx := page(t, start(t))
 	do(t, ctx,
 		shows("#patterns", ">"),
 		fill("#subject", "greet.me"), fill("#payload", "<b>good day</b>"),
@@ -163,7 +175,7 @@ func TestPublishAndRequest(t *testing.T) {
 }
 
 func TestPauseAndClear(t *testing.T) {
-	g := gateway.Start(t)
+	g := start(t)
 	ctx := page(t, g)
 	do(t, ctx, shows("#patterns", ">"), click("#pause"))
 	post(t, g.Doors["HTTP"]+"/v1/publish/while.paused", "x")
@@ -181,7 +193,7 @@ func TestPauseAndClear(t *testing.T) {
 }
 
 func TestQueueSettlement(t *testing.T) {
-	g := gateway.Start(t)
+	g := start(t)
 	ctx := page(t, g)
 	settle := func(label string) chromedp.Action[chromedp.Void] {
 		return chromedp.Click(chromedp.JSPath(fmt.Sprintf(`[...document.querySelectorAll("#deliveries li:first-child button")].find((b) => b.textContent === %s)`, quoted(label))))
@@ -203,6 +215,7 @@ func TestQueueSettlement(t *testing.T) {
 }
 
 func TestReconnects(t *testing.T) {
+	browser(t)
 	program := gateway.Build(t)
 	g := gateway.Run(t, exec.Command(program))
 	ctx := page(t, g)
@@ -216,7 +229,7 @@ func TestReconnects(t *testing.T) {
 }
 
 func TestSignIn(t *testing.T) {
-	ctx := open(t, gateway.Start(t, "--users", `[{"name":"ann","password":"secret"}]`))
+	ctx := open(t, start(t, "--users", `[{"name":"ann","password":"secret"}]`))
 	do(t, ctx,
 		shows("#state", "Sign in"), chromedp.WaitVisible(chromedp.CSS("#login")),
 		fill("#user", "ann"), fill("#password", "wrong"), click("#login button"),
@@ -228,7 +241,7 @@ func TestSignIn(t *testing.T) {
 
 // TestFits: nothing sticks out on the narrowest telephone, in either colour scheme. With SCREENSHOTS=DIR it leaves pictures there.
 func TestFits(t *testing.T) {
-	g := gateway.Start(t)
+	g := start(t)
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1280} {
 			t.Run(fmt.Sprintf("%s %d", scheme, width), func(t *testing.T) {

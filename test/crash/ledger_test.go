@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -17,11 +18,11 @@ type ledger struct {
 	sent      map[string]bool
 	confirmed map[string]bool
 	acked     map[string]time.Time
-	forGood   map[string]bool // must never come back
+	forGood   map[string]string // must never come back, for this reason
 }
 
 func newLedger() *ledger {
-	return &ledger{sent: map[string]bool{}, confirmed: map[string]bool{}, acked: map[string]time.Time{}, forGood: map[string]bool{}}
+	return &ledger{sent: map[string]bool{}, confirmed: map[string]bool{}, acked: map[string]time.Time{}, forGood: map[string]string{}}
 }
 
 func (l *ledger) send(id string) {
@@ -43,9 +44,10 @@ func (l *ledger) got(t *testing.T, id string) {
 	if !l.sent[id] {
 		t.Errorf("message %q was never sent", id)
 	}
-	if l.forGood[id] {
-		t.Errorf("message %q came back after its acknowledgement was synced", id)
+	if why := l.forGood[id]; why != "" {
+		t.Errorf("message %q came back after its acknowledgement was synced: %s", id, why)
 	}
+	delete(l.acked, id) // the kill was faster than the acknowledgement: it counts as delivered only
 }
 
 func (l *ledger) ack(id string, synced bool) {
@@ -53,7 +55,7 @@ func (l *ledger) ack(id string, synced bool) {
 	defer l.mu.Unlock()
 	l.acked[id] = time.Now()
 	if synced {
-		l.forGood[id] = true
+		l.forGood[id] = "it was answered"
 	}
 }
 
@@ -62,8 +64,8 @@ func (l *ledger) killed(at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, when := range l.acked {
-		if at.Sub(when) > settleTime {
-			l.forGood[id] = true
+		if before := at.Sub(when); before > settleTime && l.forGood[id] == "" {
+			l.forGood[id] = fmt.Sprintf("acknowledged %v before a kill", before)
 		}
 	}
 }

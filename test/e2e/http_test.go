@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,11 +198,11 @@ type pulls struct {
 	*testing.T
 	client *webClient
 	queue  string
-	held   map[string]bool
+	held   []string // tokens, in the order of their messages
 }
 
 func (w *webClient) consume(t *testing.T, queue string) *pulls {
-	return &pulls{T: t, client: w, queue: "queues/" + url.PathEscape(queue), held: make(map[string]bool)}
+	return &pulls{T: t, client: w, queue: "queues/" + url.PathEscape(queue)}
 }
 
 func (p *pulls) next() delivery {
@@ -214,7 +215,7 @@ func (p *pulls) next() delivery {
 		body := p.client.post(p.T, p.queue+"/fetch?max=1&wait=5s&lease=1m", message{}, http.StatusOK)
 		must(p.T, json.Unmarshal(body, &got))
 		for _, m := range got.Messages {
-			p.held[m.Token] = true
+			p.held = append(p.held, m.Token)
 			return delivery{m.message(), m.Redelivered, m.Token}
 		}
 	}
@@ -222,19 +223,26 @@ func (p *pulls) next() delivery {
 	return delivery{}
 }
 
-func (p *pulls) ack(d delivery)  { p.settle("ack", "", d) }
-func (p *pulls) nack(d delivery) { p.settle("nack", "", d) }
+func (p *pulls) ack(d delivery)  { p.Helper(); p.settle("ack", d) }
+func (p *pulls) nack(d delivery) { p.Helper(); p.settle("nack", d) }
 
-func (p *pulls) settle(verb, more string, d delivery) {
+func (p *pulls) settle(verb string, d delivery) {
 	p.Helper()
-	delete(p.held, d.id.(string))
-	p.client.post(p.T, p.queue+"/"+verb, message{data: fmt.Appendf(nil, `{"tokens":[%q]%s}`, d.id, more)}, http.StatusOK)
+	p.held = slices.DeleteFunc(p.held, func(token string) bool { return token == d.id })
+	p.call(verb, map[string]any{"tokens": []any{d.id}})
+}
+
+func (p *pulls) call(verb string, body any) {
+	p.Helper()
+	data, err := json.Marshal(body)
+	must(p.T, err)
+	p.client.post(p.T, p.queue+"/"+verb, message{data: data}, http.StatusOK)
 }
 
 // vanish: between fetches there is no connection that could break. What ends is the lease.
 func (p *pulls) vanish() {
 	p.Helper()
-	for token := range p.held {
-		p.settle("extend", `,"lease":"10ms"`, delivery{id: token})
+	if len(p.held) > 0 {
+		p.call("extend", map[string]any{"tokens": p.held, "lease": "10ms"})
 	}
 }

@@ -21,6 +21,9 @@ var tools = map[string]string{
 
 // TestReadme runs the README's examples as typed, but for the ports.
 func TestReadme(t *testing.T) {
+	for tool, pkg := range tools {
+		gateway.Needs(t, pkg, tool)
+	}
 	g := gateway.Start(t)
 	ports := strings.NewReplacer(
 		"127.0.0.1:8080", strings.TrimPrefix(g.Doors["HTTP"], "http://"),
@@ -29,8 +32,7 @@ func TestReadme(t *testing.T) {
 	)
 	ran := 0
 	for _, line := range shellLines(t, filepath.Join("..", "..", "README.md")) {
-		if pkg, ok := tools[strings.Fields(line)[0]]; ok {
-			gateway.Needs(t, pkg, strings.Fields(line)[0])
+		if _, ok := tools[strings.Fields(line)[0]]; ok {
 			out := client(t, "", "sh", "-c", failing(ports.Replace(line)))
 			t.Logf("$ %s\n%s", line, out)
 			ran++

@@ -24,6 +24,7 @@ type Log struct {
 	more      sync.Cond
 	queued    []pending
 	hold      bool
+	released  int // appends to answer although they are held
 	torn      bool
 	abandoned bool
 	closed    bool
@@ -51,6 +52,14 @@ func (l *Log) Hold(hold bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hold = hold
+	l.more.Signal()
+}
+
+// Release answers n appends although they are held.
+func (l *Log) Release(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.released += n
 	l.more.Signal()
 }
 
@@ -92,11 +101,14 @@ func (l *Log) answer() {
 func (l *Log) take() (pending, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.queued) == 0 || !l.abandoned && (l.hold || l.torn) {
+	for len(l.queued) == 0 || !l.abandoned && (l.torn || l.hold && l.released == 0) {
 		if len(l.queued) == 0 && l.closed {
 			return pending{}, false
 		}
 		l.more.Wait()
+	}
+	if l.hold && l.released > 0 {
+		l.released--
 	}
 	p := l.queued[0]
 	l.queued = l.queued[1:]

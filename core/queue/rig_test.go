@@ -1,0 +1,204 @@
+package queue_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"portico/core/queue"
+	"portico/core/queue/queuetest"
+)
+
+// rig is a queue on a disk, in synthetic time.
+type rig struct {
+	*testing.T
+	cfg  queue.Config
+	disk *queuetest.Disk
+	log  *queuetest.Log
+	q    *queue.Queue
+}
+
+// synthetic runs test with a queue in synthetic time.
+func synthetic(t *testing.T, cfg queue.Config, test func(r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{T: t, cfg: cfg, disk: &queuetest.Disk{}}
+		r.open()
+		test(r)
+	})
+}
+
+func (r *rig) open() {
+	r.Helper()
+	log := r.disk.Open()
+	q, err := queue.Open(r.cfg, log)
+	if err != nil {
+		r.Fatalf("open: %v", err)
+	}
+	r.q, r.log = q, log
+	r.Cleanup(func() {
+		log.Abandon()
+		_ = q.Close()
+	})
+}
+
+// crash ends the process that has the queue, and starts another.
+func (r *rig) crash() {
+	r.Helper()
+	r.log.Tear()
+	torn, log := r.q, r.log
+	r.open()
+	log.Abandon()
+	_ = torn.Close()
+}
+
+// reopen closes the queue in good order and opens it again.
+func (r *rig) reopen() {
+	r.Helper()
+	r.noError("close", r.q.Close())
+	r.open()
+}
+
+func (r *rig) noError(what string, err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (r *rig) wants(what string, err, want error) {
+	r.Helper()
+	if !errors.Is(err, want) {
+		r.Fatalf("%s: %v, want %v", what, err, want)
+	}
+}
+
+// told is what somebody was told, who has to be told once.
+type told struct {
+	r    *rig
+	what string
+	errs chan error
+}
+
+func (r *rig) told(what string) *told { return &told{r, what, make(chan error, 8)} }
+
+func (x *told) done(err error) { x.errs <- err }
+
+// not makes sure that nobody has been told.
+func (x *told) not() {
+	x.r.Helper()
+	synctest.Wait()
+	if len(x.errs) > 0 {
+		x.r.Fatalf("%s: told %v", x.what, <-x.errs)
+	}
+}
+
+// once returns what was told.
+func (x *told) once() error {
+	x.r.Helper()
+	synctest.Wait()
+	if len(x.errs) != 1 {
+		x.r.Fatalf("%s: told %d times", x.what, len(x.errs))
+	}
+	return <-x.errs
+}
+
+func (r *rig) append(record string) *told {
+	x := r.told("append " + record)
+	r.q.AppendFunc([]byte(record), x.done)
+	return x
+}
+
+// chunk appends records that share a chunk, and waits until it is kept.
+func (r *rig) chunk(records ...string) {
+	r.Helper()
+	kept := r.pending(records...)
+	r.log.Hold(false)
+	for _, k := range kept {
+		r.noError(k.what, k.once())
+	}
+}
+
+// pending appends records that share a chunk, and leaves it unanswered.
+func (r *rig) pending(records ...string) (kept []*told) {
+	r.Helper()
+	r.log.Hold(true)
+	synctest.Wait()
+	resume := r.q.Stall()
+	synctest.Wait()
+	for _, rec := range records {
+		kept = append(kept, r.append(rec))
+	}
+	resume()
+	synctest.Wait()
+	return kept
+}
+
+func (r *rig) settle(o queue.Outcome, hs ...queue.Handle) *told {
+	x := r.told("settle")
+	r.q.Settle(o, hs, x.done)
+	return x
+}
+
+func (r *rig) stats(ready, unacked int) queue.Stats {
+	r.Helper()
+	synctest.Wait()
+	s, err := r.q.Stats()
+	if err != nil || s.Ready != ready || s.Unacked != unacked {
+		r.Fatalf("%d ready, %d unacked, %v; want %d and %d", s.Ready, s.Unacked, err, ready, unacked)
+	}
+	return s
+}
+
+// sink keeps what it gets.
+type sink struct {
+	*queue.Consumer
+	r    *rig
+	got  []queue.Delivery
+	gone []error
+}
+
+func (r *rig) consume(cfg queue.ConsumerConfig) *sink {
+	r.Helper()
+	s := &sink{r: r}
+	cfg.Deliver = func(ds []queue.Delivery) { s.got = append(s.got, ds...) }
+	cfg.Gone = func(err error) { s.gone = append(s.gone, err) }
+	c, err := r.q.Consume(cfg)
+	r.noError("consume", err)
+	s.Consumer = c
+	return s
+}
+
+// all makes a consumer take everything there is.
+func (r *rig) all() *sink {
+	r.Helper()
+	return r.consume(queue.ConsumerConfig{Credit: queue.Unlimited})
+}
+
+// wants checks what has come since the last time: records, with a * if redelivered.
+func (s *sink) wants(records ...string) []queue.Handle {
+	s.r.Helper()
+	synctest.Wait()
+	var got []string
+	var hs []queue.Handle
+	for _, d := range s.got {
+		text := string(d.Record)
+		if d.Redelivered {
+			text += "*"
+		}
+		got = append(got, text)
+		hs = append(hs, d.Handle)
+	}
+	s.got = nil
+	if fmt.Sprint(got) != fmt.Sprint(records) {
+		s.r.Fatalf("delivered %.200q, want %.200q", got, records)
+	}
+	return hs
+}
+
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
