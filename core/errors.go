@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"portico/core/queue"
 )
 
 // Code says what kind of failure an Error is. Each adapter has one table from Code to the codes of its own protocol.
@@ -66,17 +68,30 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
-// AsError finds the Error in err's chain. Context errors become CodeTimeout and CodeUnavailable; anything else becomes
-// CodeInternal with a detail that says nothing, so that no uncoded error leaves the gateway.
+// AsError finds the Error in err's chain. The engine's errors and those of contexts get their code; anything else becomes CodeInternal with a detail
+// that says nothing, so that no uncoded error leaves the gateway.
 func AsError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Code: CodeTimeout, Detail: "the deadline passed", Err: err}
-	case errors.Is(err, context.Canceled):
-		return &Error{Code: CodeUnavailable, Detail: "cancelled", Err: err}
+	for _, known := range []struct {
+		err    error
+		code   Code
+		detail string
+	}{
+		{context.DeadlineExceeded, CodeTimeout, "the deadline passed"},
+		{context.Canceled, CodeUnavailable, "cancelled"},
+		{queue.ErrStale, CodePreconditionFailed, "the delivery is no longer held"},
+		{queue.ErrDeleted, CodeNotFound, "the queue was deleted"},
+		{queue.ErrInUse, CodeLocked, "the queue is consumed exclusively, or has consumers already"},
+		{queue.ErrNotEmpty, CodePreconditionFailed, "the queue is not empty"},
+		{queue.ErrFull, CodeResourceExhausted, "the memory for queues is full"},
+		{queue.ErrClosed, CodeUnavailable, "the queue is not available now"},
+		{queue.ErrFenced, CodeUnavailable, "the queue is not available now"},
+	} {
+		if errors.Is(err, known.err) {
+			return &Error{Code: known.code, Detail: known.detail, Err: err}
+		}
 	}
 	return &Error{Code: CodeInternal, Detail: "internal error", Err: err}
 }

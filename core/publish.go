@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,6 +45,48 @@ func (b *Bus) PublishAsync(m *Message, done func(Receipt, error)) {
 	b.tenant.distribute(m, queues, done)
 }
 
+// Append puts m into q, whatever its subject, and calls done once when q keeps it; done may come from any goroutine, perhaps before Append returns, and must not block.
+// What Publish checks and strips is checked and stripped here too. m must not be changed afterwards. Errors: as Publish, and CodeNotFound when q was deleted.
+func (b *Bus) Append(q *Queue, m *Message, done func(error)) {
+	m, err := b.admitTo(q, m)
+	if err != nil {
+		done(err)
+		return
+	}
+	q.AppendFunc(Seal(m), func(err error) {
+		if err != nil {
+			err = appendFailed(err)
+		}
+		done(err)
+	})
+}
+
+// admitTo checks m, which is for q alone, and returns it as it may travel.
+func (b *Bus) admitTo(q *Queue, m *Message) (*Message, error) {
+	size, err := checkHeader(m.Header)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.tenant.checkSize(size + len(m.Data)); err != nil {
+		return nil, err
+	}
+	if err := b.Allow("publish", QueueSubject(q.config.Name)); err != nil {
+		return nil, err
+	}
+	if err := b.tenant.gateway.accepts(1); err != nil {
+		return nil, err
+	}
+	return b.without(m), nil
+}
+
+// without returns m without the headers that this identity may not set.
+func (b *Bus) without(m *Message) *Message {
+	if b.system || len(m.Header) == 0 {
+		return m
+	}
+	return &Message{Subject: m.Subject, Reply: m.Reply, Header: cleaned(m.Header, b.user), Data: m.Data}
+}
+
 // admit checks m and returns it as it may travel.
 func (b *Bus) admit(m *Message) (*Message, error) {
 	size, err := checkHeader(m.Header)
@@ -59,10 +102,7 @@ func (b *Bus) admit(m *Message) (*Message, error) {
 	if err := b.checkReply(m.Reply); err != nil {
 		return nil, err
 	}
-	if b.system || len(m.Header) == 0 {
-		return m, nil
-	}
-	return &Message{Subject: m.Subject, Reply: m.Reply, Header: cleaned(m.Header, b.user), Data: m.Data}, nil
+	return b.without(m), nil
 }
 
 // checkReply refuses a reply subject that would make whoever answers publish on the bus's own subjects.
@@ -138,13 +178,18 @@ func (j *joint) one(err error) {
 	}
 }
 
-// appendError is what a failed append means to a publisher.
+// appendError is what a failed append means to a publisher, who named no queue: one that has gone meanwhile is none it was bound to.
 func appendError(err error) error {
-	switch err {
-	case nil, queue.ErrDeleted:
+	if err == nil || errors.Is(err, queue.ErrDeleted) {
 		return nil
-	case queue.ErrFull:
-		return &Error{Code: CodeResourceExhausted, Detail: "queue memory is full", Err: err}
+	}
+	return appendFailed(err)
+}
+
+// appendFailed gives a failed append its code. What the store says is for the log alone: to the publisher the queue is not available now.
+func appendFailed(err error) error {
+	if e := AsError(err); e.Code != CodeInternal {
+		return e
 	}
 	return &Error{Code: CodeUnavailable, Detail: "the queue could not keep the message", Err: err}
 }

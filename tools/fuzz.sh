@@ -9,7 +9,7 @@ found=0
 while IFS=: read -r file target; do
 	package=./$(dirname "$file")
 	echo "--- $target in $package"
-	go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" "$package"
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "$duration" -fuzzminimizetime 20x "$package"
 	found=$((found + 1))
 done < <(git ls-files --cached --others --exclude-standard '*_test.go' | sort |
 	xargs -r grep -oE '^func Fuzz[A-Za-z0-9_]*' | sed 's/:func /:/')

@@ -1,11 +1,9 @@
 package grpcapi
 
 import (
-	"errors"
 	"fmt"
 
 	"portico/core"
-	"portico/core/queue"
 	porticov1 "portico/proto/portico/v1"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -43,33 +41,13 @@ func statusCode(c core.Code) codes.Code {
 	return codes.Internal
 }
 
-// coded finds or makes the core.Error of err; those of the queue engine get their codes here.
-func coded(err error) *core.Error {
-	if e, ok := errors.AsType[*core.Error](err); ok {
-		return e
-	}
-	switch {
-	case errors.Is(err, queue.ErrDeleted):
-		return core.Errorf(core.CodeNotFound, "the queue has been deleted")
-	case errors.Is(err, queue.ErrStale):
-		return core.Errorf(core.CodePreconditionFailed, "no longer held: settled before, or its lease ran out")
-	case errors.Is(err, queue.ErrInUse):
-		return core.Errorf(core.CodeLocked, "the queue is consumed exclusively, or has consumers already")
-	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrFenced):
-		return &core.Error{Code: core.CodeUnavailable, Detail: "the queue is not served here any more", Err: err}
-	case errors.Is(err, queue.ErrFull):
-		return &core.Error{Code: core.CodeResourceExhausted, Detail: "no memory for more messages", Err: err}
-	}
-	return core.AsError(err)
-}
-
 // toStatus is err as clients see it: what gRPC itself raised (the client went, a frame was too large) as it is, all
 // else by the table with the slug beside it.
 func toStatus(err error) *status.Status {
 	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return s.GRPCStatus()
 	}
-	e := coded(err)
+	e := core.AsError(err)
 	s := status.New(statusCode(e.Code), detailOf(e))
 	with, err := s.WithDetails(&errdetails.ErrorInfo{Reason: e.Code.String(), Domain: errorDomain})
 	if err != nil {
@@ -80,7 +58,7 @@ func toStatus(err error) *status.Status {
 
 // toFailure is err as clients see it inside a stream.
 func toFailure(err error) *porticov1.Failure {
-	e := coded(err)
+	e := core.AsError(err)
 	return &porticov1.Failure{Code: int32(statusCode(e.Code)), Reason: e.Code.String(), Detail: detailOf(e)}
 }
 
@@ -96,7 +74,7 @@ func isInternal(err error) bool {
 	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return false
 	}
-	return coded(err).Code == core.CodeInternal
+	return core.AsError(err).Code == core.CodeInternal
 }
 
 // panicError is a panic with the place where it happened, for the log.

@@ -2,11 +2,9 @@ package httpapi
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"portico/core"
-	"portico/core/queue"
 
 	"github.com/gin-gonic/gin"
 )
@@ -45,7 +43,7 @@ var statuses = map[core.Code]struct {
 
 // problemOf turns an error into what a client may see of it.
 func problemOf(err error) problem {
-	e := core.AsError(coded(err))
+	e := core.AsError(err)
 	row, ok := statuses[e.Code]
 	if !ok {
 		row = statuses[core.CodeInternal]
@@ -55,23 +53,6 @@ func problemOf(err error) problem {
 		detail = "" // nothing internal leaves
 	}
 	return problem{Type: "urn:portico:problem:" + e.Code.String(), Title: row.title, Status: row.status, Detail: detail, Code: e.Code.String()}
-}
-
-// coded gives the engine's own errors their code; others pass.
-func coded(err error) error {
-	switch {
-	case errors.Is(err, queue.ErrStale):
-		return &core.Error{Code: core.CodePreconditionFailed, Detail: "the delivery is no longer held", Err: err}
-	case errors.Is(err, queue.ErrDeleted):
-		return &core.Error{Code: core.CodeNotFound, Detail: "the queue was deleted", Err: err}
-	case errors.Is(err, queue.ErrInUse):
-		return &core.Error{Code: core.CodeLocked, Detail: "the queue is consumed exclusively", Err: err}
-	case errors.Is(err, queue.ErrFull):
-		return &core.Error{Code: core.CodeResourceExhausted, Detail: "the memory for queues is full", Err: err}
-	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrFenced):
-		return &core.Error{Code: core.CodeUnavailable, Detail: "the queue is not available now", Err: err}
-	}
-	return err
 }
 
 // fail answers the request with err's problem and logs what only the operator may know.

@@ -169,34 +169,14 @@ func (a *Adapter) appendMessage(c *gin.Context, q *core.Queue) {
 
 // keep appends m and waits until the queue has it as durably as it promises.
 func (a *Adapter) keep(c *gin.Context, q *core.Queue, m *core.Message) error {
-	if err := a.acceptable(m); err != nil {
-		return err
-	}
-	if id := m.Header.Get(core.HeaderUserID); id != "" && id != busOf(c).User() {
-		m.Header.Del(core.HeaderUserID) // nobody speaks in another's name
-	}
 	kept := make(chan error, 1)
-	q.AppendFunc(core.Seal(m), func(err error) { kept <- err })
+	busOf(c).Append(q, m, func(err error) { kept <- err })
 	select {
 	case err := <-kept:
 		return err
 	case <-c.Request.Context().Done():
 		return core.AsError(c.Request.Context().Err())
 	}
-}
-
-// acceptable applies to a direct append what Publish checks by itself: size, and whether anything is taken at all now.
-func (a *Adapter) acceptable(m *core.Message) error {
-	size := len(m.Data)
-	for name, values := range m.Header {
-		for _, v := range values {
-			size += len(name) + len(v)
-		}
-	}
-	if limit := a.gateway.MaxMessage(); size > limit {
-		return tooLarge(int64(limit))
-	}
-	return a.gateway.Ready()
 }
 
 // bindings: GET /v1/queues/{q}/bindings.

@@ -127,7 +127,7 @@ func (x *consumer) gone(reason error) {
 	}
 	c.mu.Unlock()
 	if known {
-		code, detail := shown(coded(reason))
+		code, detail := shown(core.AsError(reason))
 		c.send(answer{Op: "gone", SID: x.sid, Code: code, Detail: detail})
 	}
 }

@@ -2,11 +2,9 @@ package websocket
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"portico/core"
-	"portico/core/queue"
 )
 
 // Close codes of the subprotocol, beside those of RFC 6455 7.4.1.
@@ -14,23 +12,6 @@ const (
 	closeUnauthenticated = 4401
 	closeSlowConsumer    = 4408
 )
-
-// coded gives the engine's own errors their code and makes a core.Error of whatever it is.
-func coded(err error) *core.Error {
-	switch {
-	case errors.Is(err, queue.ErrStale):
-		return &core.Error{Code: core.CodePreconditionFailed, Detail: "the delivery is no longer held", Err: err}
-	case errors.Is(err, queue.ErrDeleted):
-		return &core.Error{Code: core.CodeNotFound, Detail: "the queue was deleted", Err: err}
-	case errors.Is(err, queue.ErrInUse):
-		return &core.Error{Code: core.CodeLocked, Detail: "the queue is consumed exclusively", Err: err}
-	case errors.Is(err, queue.ErrFull):
-		return &core.Error{Code: core.CodeResourceExhausted, Detail: "the memory for queues is full", Err: err}
-	case errors.Is(err, queue.ErrClosed), errors.Is(err, queue.ErrFenced):
-		return &core.Error{Code: core.CodeUnavailable, Detail: "the queue is not available now", Err: err}
-	}
-	return core.AsError(err)
-}
 
 // shown is what a client may see of an error.
 func shown(e *core.Error) (code, detail string) {

@@ -17,7 +17,7 @@ func (c *conn) handle(b []byte) {
 
 // fail answers with an error, and logs what only the operator may know.
 func (c *conn) fail(id string, err error) {
-	e := coded(err)
+	e := core.AsError(err)
 	if e.Code == core.CodeInternal {
 		c.adapter.log.Error("operation failed", "door", door, "remote", c.remote, "err", err)
 	}

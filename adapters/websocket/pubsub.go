@@ -65,26 +65,17 @@ func (c *conn) reply(f *frame) error {
 
 // append puts a message into a queue directly.
 func (c *conn) append(f *frame) error {
-	if err := c.bus.Allow("publish", core.QueueSubject(f.Queue)); err != nil {
-		return err
-	}
 	q, err := c.bus.Queue(f.Queue)
 	if err != nil {
 		return err
 	}
 	m := f.message("")
-	if m.Header, err = appendable(f.Headers, c.bus.User()); err != nil {
-		return err
-	}
-	if err := c.acceptable(m); err != nil {
-		return err
-	}
 	release, err := c.hold(len(m.Data))
 	if err != nil {
 		return err
 	}
 	id, start := f.ID, time.Now()
-	q.AppendFunc(core.Seal(m), func(err error) {
+	c.bus.Append(q, m, func(err error) {
 		release()
 		if err != nil {
 			c.fail(id, err)
@@ -94,20 +85,6 @@ func (c *conn) append(f *frame) error {
 		c.done(ok(id))
 	})
 	return nil
-}
-
-// acceptable applies to a direct append what Publish checks by itself: size, and whether anything is taken at all now.
-func (c *conn) acceptable(m *core.Message) error {
-	size := len(m.Data)
-	for name, values := range m.Header {
-		for _, v := range values {
-			size += len(name) + len(v)
-		}
-	}
-	if limit := c.adapter.gateway.MaxMessage(); size > limit {
-		return core.Errorf(core.CodeTooLarge, "a message of %d bytes: at most %d", size, limit)
-	}
-	return c.adapter.gateway.Ready()
 }
 
 // subscribe: sub, and serve, which gets only what asks for an answer.

@@ -63,3 +63,11 @@ func (q *Queue) Stall() (resume func()) {
 	q.post(op{kind: opCall, call: func() { <-free }})
 	return func() { close(free) }
 }
+
+// EncodePart returns an entry with one part of a record.
+func EncodePart(index, total uint64, data []byte) []byte {
+	return encodePart(nil, part{index, total, data})
+}
+
+// Seal makes an entry of what is in front of the checksum.
+func Seal(data []byte) []byte { return endEntry(append([]byte(nil), data...)) }

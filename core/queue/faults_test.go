@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,9 +228,10 @@ func TestLostPart(t *testing.T) {
 // TestLostDead: a dead letter that the log has lost does not keep others.
 func TestLostDead(t *testing.T) {
 	var dead []string
-	refuse := true
+	var refuse atomic.Bool
+	refuse.Store(true)
 	cfg := queue.Config{Resident: 1, DeadLetter: func(d queue.Dead, done func(error)) {
-		if refuse {
+		if refuse.Load() {
 			done(errors.New("no room"))
 			return
 		}
@@ -250,7 +252,7 @@ func TestLostDead(t *testing.T) {
 			r.Fatalf("%d bytes resident", s.Resident)
 		}
 		r.disk.Lose(2) // the second is being read already
-		refuse = false
+		refuse.Store(false)
 		pass(2 * queue.RetryDelay)
 		if len(dead) != 3 {
 			r.Fatalf("%d dead letters", len(dead))

@@ -3,6 +3,7 @@ package queue_test
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,6 +157,7 @@ func (r *rig) stats(ready, unacked int) queue.Stats {
 type sink struct {
 	*queue.Consumer
 	r    *rig
+	mu   sync.Mutex // synctest.Wait orders what the queue did before what the test does, not the other way round
 	got  []queue.Delivery
 	gone []error
 }
@@ -163,7 +165,11 @@ type sink struct {
 func (r *rig) consume(cfg queue.ConsumerConfig) *sink {
 	r.Helper()
 	s := &sink{r: r}
-	cfg.Deliver = func(ds []queue.Delivery) { s.got = append(s.got, ds...) }
+	cfg.Deliver = func(ds []queue.Delivery) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.got = append(s.got, ds...)
+	}
 	cfg.Gone = func(err error) { s.gone = append(s.gone, err) }
 	c, err := r.q.Consume(cfg)
 	r.noError("consume", err)
@@ -181,6 +187,8 @@ func (r *rig) all() *sink {
 func (s *sink) wants(records ...string) []queue.Handle {
 	s.r.Helper()
 	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var got []string
 	var hs []queue.Handle
 	for _, d := range s.got {
@@ -193,7 +201,7 @@ func (s *sink) wants(records ...string) []queue.Handle {
 	}
 	s.got = nil
 	if fmt.Sprint(got) != fmt.Sprint(records) {
-		s.r.Fatalf("delivered %.200q, want %.200q", got, records)
+		s.r.Fatalf("delivered %.300s, want %.300s", fmt.Sprintf("%q", got), fmt.Sprintf("%q", records))
 	}
 	return hs
 }

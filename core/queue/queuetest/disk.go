@@ -103,6 +103,13 @@ func (d *Disk) Corrupt(i int) {
 	d.entries[i].Data = data
 }
 
+// Replace puts other data into the i-th entry.
+func (d *Disk) Replace(i int, data []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries[i].Data = slices.Clone(data)
+}
+
 // Lose removes the i-th entry behind the queue's back.
 func (d *Disk) Lose(i int) {
 	d.mu.Lock()

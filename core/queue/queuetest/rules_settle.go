@@ -173,7 +173,7 @@ func consumerLossCounts(h *harness) {
 		c := h.consume(queue.ConsumerConfig{Credit: queue.Unlimited})
 		var keep, ack []queue.Delivery
 		for i, d := range c.next(3000) { // chunks that are settled whole between others that die now
-			if i/100%2 == 0 {
+			if i/600%2 == 0 {
 				keep = append(keep, d)
 			} else {
 				ack = append(ack, d)
@@ -184,8 +184,8 @@ func consumerLossCounts(h *harness) {
 		c.Close()
 		h.stats(0, 0)
 	}
-	if len(g.dead) != 1500 {
-		h.Fatalf("%d dead letters, want 1500", len(g.dead))
+	if len(g.dead) != 1800 {
+		h.Fatalf("%d dead letters, want 1800", len(g.dead))
 	}
 }
 
