@@ -59,6 +59,7 @@ var layers = map[string]layer{
 	"test/crash":             {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 	"test/browser":           {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 	"test/e2e":               {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
+	"test/hostile":           {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 	"test/gateway":           {inside: nil, outside: true, testOnly: true},
 	"test/foreign":           {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 }

@@ -93,7 +93,6 @@ func TestPublishDoesNotLeak(t *testing.T) {
 		}
 	}
 	wantNone(t, leak)
-	must(t, ch.PublishWithContext(t.Context(), "amq.fanout", "k", true, false, client.Publishing{}))
 	must(t, d.gateway.System().Bind(t.Context(), core.Binding{Pattern: "amq%2Efanout.k", Queue: "bound"}))
 	confirmed(t, ch, "amq.fanout", "k", "by a binding of core")
 	if n := ready(t, ch, "bound"); n != 2 {

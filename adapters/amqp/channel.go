@@ -17,7 +17,6 @@ type channel struct {
 	closing   bool          // channel.close was sent: everything but the answer is swallowed
 	current   wire.MethodID // for error replies
 	in        content
-	routes    routeCache
 	lastQueue string // what an empty queue name means
 	prefetch  int    // of consumers to come; 0: no limit
 	limit     *queue.Limit

@@ -51,7 +51,9 @@ type conn struct {
 	in            *wire.Reader
 	bus           *core.Bus
 	channels      map[uint16]*channel
-	recent        *channel            // the channel of the last frame
+	recent        *channel // the channel of the last frame
+	routes        routeCache
+	txHeld        txHeld              // by all channels' transactions
 	dirty         []*channel          // channels with gathered settlements
 	exclusive     map[string]struct{} // names of the queues this connection owns
 	exclusiveMost int                 // when to look which of them are gone
@@ -122,22 +124,29 @@ func (c *conn) run() error {
 		if err := c.handle(f); err != nil {
 			return err
 		}
-		if c.window.full() || c.out.full() {
-			if err := c.wait(); err != nil {
+		if c.out.full() {
+			if err := c.awaitWritten(); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// wait holds the reader back until what the client has published has settled and what it is sent has been written.
-func (c *conn) wait() error {
+// awaitKept holds a publisher back while too much of what the connection has published is not kept yet. The message in hand waits, so that acknowledgements which
+// came before it have been taken: they may be what makes room.
+func (c *conn) awaitKept() error {
 	c.settleAll()
 	for c.window.full() && c.window.expect(waitsHalf) {
 		if err := await(c, c.window.freed); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// awaitWritten holds the reader back until the client has read most of what it was sent.
+func (c *conn) awaitWritten() error {
+	c.settleAll()
 	for c.out.full() {
 		c.out.waiting.Store(true)
 		if !c.out.full() {

@@ -59,6 +59,9 @@ func (ch *channel) basicConsume(m *wire.BasicConsume) error {
 	return nil
 }
 
+// maxConsumers bounds the consumers of a channel.
+const maxConsumers = 4096
+
 // claimTag gives k its tag, a new one if it has none; a tag is used once on a channel [RMQ: 530].
 func (ch *channel) claimTag(k *consumer) error {
 	ch.mu.Lock()
@@ -68,6 +71,9 @@ func (ch *channel) claimTag(k *consumer) error {
 	}
 	if _, taken := ch.consumers[k.tag]; taken || ch.reply != nil && ch.reply.tag == k.tag {
 		return wire.ConnErrorf(wire.NotAllowed, "attempt to reuse consumer tag '%s'", k.tag)
+	}
+	if len(ch.consumers) >= maxConsumers {
+		return wire.ConnErrorf(wire.NotAllowed, "reached maximum (%d) of consumers per channel", maxConsumers)
 	}
 	if ch.consumers == nil {
 		ch.consumers = map[string]*consumer{}

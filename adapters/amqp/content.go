@@ -22,7 +22,10 @@ const (
 func (s stage) String() string { return [...]string{"method", "header", "body"}[s] }
 
 // bodyAtOnce is how much is reserved for a body before any of it has come; a larger one grows as it arrives.
-const bodyAtOnce = 64 << 10
+const bodyAtOnce = 16 << 10
+
+// scratchKept is how large a channel's scratch may be between messages.
+const scratchKept = 4 << 10
 
 // maxExpiration is the longest expiration in milliseconds: ten years, as in RabbitMQ.
 const maxExpiration = 315_360_000_000
@@ -98,7 +101,7 @@ func (ch *channel) begin(raw []byte, reply string, size uint64) {
 	room := 1 + 3*binary.MaxVarintLen32 + len(reply) + len(in.props)
 	in.record = core.AppendEnvelope(make([]byte, 0, room+int(min(size, bodyAtOnce))), core.FormAMQP, "", reply, in.props)
 	in.body, in.left, in.stage = len(in.record), size, inBody
-	if cap(in.props) > bodyAtOnce {
+	if cap(in.props) > scratchKept {
 		in.props = nil
 	}
 }
@@ -132,6 +135,11 @@ func (ch *channel) complete() error {
 	in.stage, in.record, in.extra = betweenMessages, nil, nil
 	if err := ch.conn.throttle(); err != nil {
 		return err
+	}
+	if ch.conn.window.full() {
+		if err := ch.conn.awaitKept(); err != nil {
+			return err
+		}
 	}
 	if ch.tx != nil {
 		return ch.tx.add(ch, m)

@@ -50,7 +50,7 @@ func (c *conn) isStopping() bool {
 	}
 }
 
-// headers090 is the header of 0-9, spoken alike.
+// header090 is the header of 0-9, spoken alike.
 var header090 = [8]byte{'A', 'M', 'Q', 'P', 1, 1, 0, 9}
 
 func (c *conn) protocolHeader() error {
@@ -238,9 +238,7 @@ func (c *conn) updateSecret(m *wire.ConnectionUpdateSecret) error {
 		return wire.ConnErrorf(wire.NotAllowed, "New secret was refused by one of the backends").At(m.ID())
 	}
 	c.bus = bus
-	for _, ch := range c.channels {
-		ch.routes.forget()
-	}
+	c.routes.forget()
 	c.send(0, &wire.ConnectionUpdateSecretOk{})
 	return nil
 }

@@ -71,6 +71,7 @@ func TestDiskAlarmBlocks(t *testing.T) {
 	if b := receive(t, blocked, "blocked"); !b.Active || b.Reason != "low on disk" {
 		t.Fatalf("blocked %+v", b)
 	}
+	_ = publisher.CloseDeadline(time.Now()) // the server does not read its goodbye, as RabbitMQ does not
 }
 
 // Contract of core.Adapter: on the end of its context the door lets publishes settle and tells every client 320.

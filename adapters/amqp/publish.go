@@ -16,10 +16,10 @@ type route struct {
 	bus      uint64
 }
 
-// maxRoutes bounds the routes a channel remembers.
+// maxRoutes bounds the routes a connection remembers.
 const maxRoutes = 1024
 
-// routeCache remembers the routes of a channel, all of them only as long as nothing has changed.
+// routeCache remembers the routes of a connection, all of them only as long as nothing has changed.
 type routeCache struct {
 	last *route
 	all  map[string]*route
@@ -131,7 +131,7 @@ func (ch *channel) route(m message) (*route, error) {
 		return ch.routeCopies(m)
 	}
 	topology, bus := ch.conn.adapter.vhost.broker.Generation(), ch.conn.bus.Generation()
-	if r := ch.routes.find(m.route, topology, bus); r != nil {
+	if r := ch.conn.routes.find(m.route, topology, bus); r != nil {
 		return r, nil
 	}
 	r, byHeaders, err := ch.findRoute(string(m.route), m.record)
@@ -140,7 +140,7 @@ func (ch *channel) route(m message) (*route, error) {
 	}
 	r.topology, r.bus = topology, bus
 	if !byHeaders {
-		ch.routes.remember(r)
+		ch.conn.routes.remember(r)
 	}
 	return r, nil
 }

@@ -145,6 +145,7 @@ func (ch *channel) createQueue(m *wire.QueueDeclare, name string, durable bool) 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()
+	ch.vhost().queueDeleted(name) // what a queue of that name, gone this moment, has left
 	q, created, err := ch.vhost().bus.DeclareQueue(ctx, cfg)
 	if err != nil {
 		if code := core.AsError(err).Code; code == core.CodePreconditionFailed || code == core.CodeLocked {
@@ -158,7 +159,7 @@ func (ch *channel) createQueue(m *wire.QueueDeclare, name string, durable bool) 
 	if m.Exclusive {
 		ch.conn.own(name)
 	}
-	return q, ch.vhost().queueCreated(name)
+	return q, nil
 }
 
 // own remembers an exclusive queue. Now and then it forgets those that have gone before the connection, as auto-delete queues do.

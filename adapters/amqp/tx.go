@@ -7,7 +7,7 @@ import (
 	"portico/core/queue"
 )
 
-// Bounds on what one transaction holds back. Above them the channel is closed with 406.
+// Bounds on what the transactions of one connection hold back. Above them the channel is closed with 406.
 const (
 	txMessages = 65536
 	txBytes    = 64 << 20
@@ -20,6 +20,9 @@ type transaction struct {
 	bytes    int
 	settled  []txSettlement
 }
+
+// txHeld is what the transactions of a connection hold back.
+type txHeld struct{ messages, bytes int }
 
 type txSettlement struct {
 	outcome queue.Outcome
@@ -43,9 +46,12 @@ func (tx *transaction) add(ch *channel, m message) error {
 	if _, err := ch.route(m); err != nil {
 		return err
 	}
-	if len(tx.messages) >= txMessages || tx.bytes+len(m.record) > txBytes {
-		return wire.ChanErrorf(wire.PreconditionFailed, "transaction is larger than %d messages or %d octets", txMessages, txBytes)
+	held := &ch.conn.txHeld
+	if held.messages >= txMessages || held.bytes+len(m.record) > txBytes {
+		return wire.ChanErrorf(wire.PreconditionFailed, "transactions are larger than %d messages or %d octets", txMessages, txBytes)
 	}
+	held.messages++
+	held.bytes += len(m.record)
 	m.route = append([]byte(nil), m.route...)
 	tx.messages = append(tx.messages, m)
 	tx.bytes += len(m.record)
@@ -82,7 +88,7 @@ func (ch *channel) txCommit() error {
 		c.add(1)
 		s.to.queue.Settle(s.outcome, []queue.Handle{s.handle}, c.settled)
 	}
-	*tx = transaction{}
+	tx.empty(ch.conn)
 	c.done()
 	select {
 	case <-c.finished:
@@ -139,13 +145,19 @@ func (tx *transaction) abandon(ch *channel) {
 	for _, s := range tx.settled {
 		back = append(back, s.delivered)
 	}
-	*tx = transaction{}
+	tx.empty(ch.conn)
 	if len(back) == 0 {
 		return
 	}
 	ch.mu.Lock()
 	ch.unacked.restore(back)
 	ch.mu.Unlock()
+}
+
+func (tx *transaction) empty(c *conn) {
+	c.txHeld.messages -= len(tx.messages)
+	c.txHeld.bytes -= tx.bytes
+	*tx = transaction{}
 }
 
 // commit waits for the answers of one tx.commit. It is a queue.Publisher.

@@ -176,23 +176,17 @@ func (v *vhost) unbind(b broker.Binding) error {
 	return v.removed(removed)
 }
 
-// queueDeleted drops the bindings of a queue that has gone. A queue of that name that has come since keeps its own.
+// queueDeleted drops the bindings of a queue that has gone. A queue of that name that has come since keeps its own: it is called before a
+// queue is made, too, and nothing is bound to a queue that is not there.
 func (v *vhost) queueDeleted(name string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.bus.Lookup(name) != nil {
+	if v.bus.Lookup(name) != nil || len(v.broker.QueueBindings(name)) == 0 {
 		return
 	}
 	if err := v.removed(v.broker.DeleteQueue(name)); err != nil {
 		v.log.Warn("delete bindings of a deleted queue", "door", "amqp", "queue", name, "error", err)
 	}
-}
-
-// queueCreated drops what bindings of a former queue of that name may still be there: the new one has none.
-func (v *vhost) queueCreated(name string) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.removed(v.broker.DeleteQueue(name))
 }
 
 // removed takes out of the table and the ingress what the broker has removed. The caller holds mu.

@@ -90,7 +90,14 @@ func (q *Queue) open(n int) *chunk {
 	if c := q.gather; c != nil && !q.full(c, n) {
 		return c
 	}
-	q.gather = &chunk{base: q.next, records: q.recycled(), pending: q.log != nil}
+	last := 0
+	if q.gather != nil {
+		last = q.gather.count // the next one will be as full, perhaps
+	}
+	q.gather = &chunk{base: q.next, records: q.recycled(last), pending: q.log != nil}
+	if n := len(q.tickets); n > 0 && q.log != nil {
+		q.gather.tickets, q.tickets = q.tickets[n-1], q.tickets[:n-1]
+	}
 	q.content.push(q.gather)
 	if q.log != nil {
 		q.writer.queued = append(q.writer.queued, q.gather)
@@ -112,19 +119,27 @@ func (q *Queue) account() {
 	q.budgeted = q.memory
 }
 
-func (q *Queue) recycled() []record {
+// recycled returns an empty slice with room for about n records.
+func (q *Queue) recycled(n int) []record {
 	if n := len(q.spare); n > 0 {
 		r := q.spare[n-1]
 		q.spare = q.spare[:n-1]
 		return r
 	}
-	return nil
+	return make([]record, 0, n)
 }
 
 func (q *Queue) recycle(records []record) {
 	if len(q.spare) < 8 && cap(records) >= 8 {
 		clear(records)
 		q.spare = append(q.spare, records[:0])
+	}
+}
+
+func (q *Queue) recycleTickets(t []ticket) {
+	if len(q.tickets) < 8 && cap(t) >= 8 {
+		clear(t)
+		q.tickets = append(q.tickets, t[:0])
 	}
 }
 

@@ -406,3 +406,23 @@ func TestSpans(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleIsSlim: what a busy queue works with is let go when it is idle.
+func TestIdleIsSlim(t *testing.T) {
+	synthetic(t, queue.Config{}, func(r *rig) {
+		r.consume(queue.ConsumerConfig{Credit: queue.Unlimited, AutoAck: true})
+		resume := r.q.Stall()
+		for range 20_000 {
+			r.q.Append([]byte("x"), nil, 0)
+		}
+		resume()
+		r.stats(0, 0)
+		if n := r.q.Internals().Spare; n < 1000 {
+			r.Fatalf("a busy queue has only %d", n)
+		}
+		pass(11 * time.Second)
+		if n := r.q.Internals().Spare; n > 8 {
+			r.Fatalf("an idle queue has %d", n)
+		}
+	})
+}

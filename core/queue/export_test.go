@@ -18,7 +18,7 @@ const (
 )
 
 // Internals are the sizes of what a queue keeps beside its records.
-type Internals struct{ Owners, Leases, Refs, Gone, Tombs, Chunks, Graves int }
+type Internals struct{ Owners, Leases, Refs, Gone, Tombs, Chunks, Graves, Spare int }
 
 // Internals returns them.
 func (q *Queue) Internals() (x Internals) {
@@ -26,6 +26,7 @@ func (q *Queue) Internals() (x Internals) {
 		x = Internals{
 			len(q.owners), len(q.lease.heap) + len(q.lease.until), len(q.journal.refs), len(q.trimmer.gone), len(q.trimmer.tombs),
 			len(q.content.live()), len(q.grave.waiting),
+			cap(q.batch) + len(q.spare) + len(q.tickets) + len(q.writer.buffers),
 		}
 	})
 	return x

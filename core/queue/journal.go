@@ -156,7 +156,8 @@ func (q *Queue) writeJournal(ready []waiter) {
 	f := &flight{told: q.tellable(), waiters: ready, released: j.released}
 	dirty := j.dirty
 	j.dirty, j.released, q.trimmer.untold = nil, nil, false
-	head := journal{watermark: q.watermark(), floor: q.floor(), gone: q.trimmer.lastGone()}
+	head := journal{watermark: q.watermark(), floor: q.floor()}
+	head.gone = q.trimmer.above(head.floor)
 	for f.left == 0 || len(dirty) > 0 {
 		entry := beginJournal(q.buffer(), head)
 		var wrote []*chunk

@@ -141,7 +141,7 @@ func (q *Queue) makeRoom(k *chunk) {
 // stateOf returns the per-record state of a chunk, making it where the chunk was only counted.
 func (q *Queue) stateOf(k *chunk) []record {
 	if k.records == nil {
-		k.records = append(q.recycled(), make([]record, k.count)...)
+		k.records = append(q.recycled(k.count), make([]record, k.count)...)
 	}
 	return k.records
 }

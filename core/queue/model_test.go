@@ -73,16 +73,17 @@ func (m *model) remove(rec *modelRecord) {
 
 // driver applies random operations to a queue and its model.
 type driver struct {
-	t      *testing.T
-	rnd    *rand.Rand
-	model  model
-	q      *queue.Queue
-	disk   *queuetest.Disk // nil: memory
-	log    *queuetest.Log
-	cfg    queue.Config
-	nextID uint64
-	acked  map[uint64]bool // settlements reported durable
-	large  bool
+	t       *testing.T
+	rnd     *rand.Rand
+	model   model
+	q       *queue.Queue
+	disk    *queuetest.Disk // nil: memory
+	log     *queuetest.Log
+	cfg     queue.Config
+	nextID  uint64
+	acked   map[uint64]bool // settlements reported durable
+	refused map[uint64]bool // appends reported refused
+	large   bool
 }
 
 func (d *driver) open() {
@@ -117,6 +118,40 @@ func (d *driver) append() {
 			d.t.Fatalf("append: %v", err)
 		}
 	}
+}
+
+// refuse appends while the disk refuses: what is not kept is gone, wherever it is by then.
+func (d *driver) refuse() {
+	if d.disk == nil {
+		return
+	}
+	d.disk.Refuse(true)
+	n := 1 + d.rnd.IntN(30)
+	first := d.nextID + 1
+	kept := make([]chan error, n)
+	for i := range kept {
+		kept[i] = make(chan error, 1)
+		d.nextID++
+		d.q.AppendFunc(encodeID(d.nextID, 8+d.rnd.IntN(200)), func(err error) { kept[i] <- err })
+	}
+	for i, k := range kept {
+		if err := <-k; err != nil {
+			d.refused[first+uint64(i)] = true
+			continue
+		}
+		rec := &modelRecord{id: first + uint64(i)} // taken with AutoAck before it would have been written
+		d.model.records = append(d.model.records, rec)
+		d.model.byID[rec.id] = rec
+	}
+	for _, c := range d.model.consumers {
+		d.collect(c)
+	}
+	for i := range n {
+		if d.model.byID[first+uint64(i)] != nil {
+			d.t.Fatalf("record %d is kept by a disk that refuses", first+uint64(i))
+		}
+	}
+	d.disk.Refuse(false)
 }
 
 func encodeID(id uint64, size int) []byte {
@@ -272,7 +307,14 @@ func (d *driver) purge() {
 // collect takes what has arrived at c into the model.
 func (d *driver) collect(c *modelConsumer) (n int) {
 	for _, del := range c.take() {
-		rec := d.model.byID[d.decodeID(del.Record)]
+		id := d.decodeID(del.Record)
+		if d.refused[id] {
+			if !c.window || c.auto {
+				c.credit--
+			}
+			continue
+		}
+		rec := d.model.byID[id]
 		if rec == nil || rec.holder != nil {
 			d.t.Fatalf("delivered record %v, which is gone or held", del.Handle)
 		}
@@ -360,6 +402,9 @@ func (d *driver) crash() {
 	var list []*modelRecord
 	for _, id := range d.drain() {
 		present[id] = true
+		if d.refused[id] {
+			d.t.Fatalf("record %d came back though its append was refused and never written", id)
+		}
 		rec := d.model.byID[id]
 		if rec == nil {
 			if d.acked[id] {
@@ -423,7 +468,7 @@ func (d *driver) step() {
 		weight int
 		do     func()
 	}{
-		{30, d.append}, {8, d.consume}, {15, d.grant}, {35, d.settle}, {4, d.leave}, {10, d.get}, {3, d.stale},
+		{30, d.append}, {8, d.consume}, {15, d.grant}, {35, d.settle}, {4, d.leave}, {10, d.get}, {3, d.stale}, {3, d.refuse},
 	}
 	if n := d.rnd.IntN(1000); n == 0 {
 		d.purge()
@@ -435,7 +480,7 @@ func (d *driver) step() {
 	if len(d.model.records) > 3000 {
 		d.purge()
 	}
-	n := d.rnd.IntN(105)
+	n := d.rnd.IntN(108)
 	for _, s := range steps {
 		if n -= s.weight; n < 0 {
 			s.do()
@@ -465,7 +510,7 @@ func TestModel(t *testing.T) {
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			d.t, d.rnd = t, rand.New(rand.NewPCG(seed, 1))
-			d.model.byID, d.acked = map[uint64]*modelRecord{}, map[uint64]bool{}
+			d.model.byID, d.acked, d.refused = map[uint64]*modelRecord{}, map[uint64]bool{}, map[uint64]bool{}
 			d.open()
 			for range steps {
 				d.step()

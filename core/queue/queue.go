@@ -12,6 +12,9 @@ const (
 	retryDelay   = time.Second
 )
 
+// idleDelay is how long a queue keeps the memory that it works with, when it has nothing to do.
+const idleDelay = 5 * time.Second
+
 const defaultResident = 32 << 20
 
 type opKind uint8
@@ -69,6 +72,7 @@ type Queue struct {
 	budgeted int64  // memory as the budget knows it
 	gather   *chunk // the open chunk at the end, nil when there is none
 	spare    [][]record
+	tickets  [][]ticket // likewise, of chunks that are kept
 
 	consumers []*Consumer
 	owners    map[uint32]*Consumer
@@ -92,6 +96,8 @@ type Queue struct {
 	timer     *time.Timer
 	due       time.Time // when timer fires; zero: not armed
 	counts    [EventLost + 1]int
+	worked    bool      // something has been done since idleAt was set
+	idleAt    time.Time // when to see whether the queue is idle; zero: it is
 }
 
 // Open recovers a queue from its log (nil: a memory queue, empty) and starts its goroutine. ErrCorrupt if the log cannot be read.
@@ -176,6 +182,7 @@ func (q *Queue) run() {
 			q.tick()
 		}
 		q.takeBatch()
+		q.work()
 		for i := range q.batch {
 			q.apply(&q.batch[i])
 		}
@@ -202,9 +209,6 @@ func (q *Queue) run() {
 func (q *Queue) takeBatch() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if cap(q.batch) > 4096 && len(q.inbox) < 256 {
-		q.batch = nil // an idle queue does not keep the inbox of a busy moment
-	}
 	q.batch, q.inbox = q.inbox, q.batch[:0]
 }
 
@@ -244,6 +248,39 @@ func (q *Queue) tick() {
 	q.expireLeases(now)
 	q.retryGrave(now)
 	q.journalIfDue(now)
+	q.slim(now)
+}
+
+// work notes that there is something to do.
+func (q *Queue) work() {
+	if len(q.batch) == 0 {
+		return
+	}
+	q.worked = true
+	if q.idleAt.IsZero() {
+		q.idleAt = q.now().Add(idleDelay)
+		q.at(q.idleAt)
+	}
+}
+
+// slim lets go of what a queue that has nothing to do has kept of a busy moment.
+func (q *Queue) slim(now time.Time) {
+	switch {
+	case q.idleAt.IsZero():
+	case q.idleAt.After(now):
+		q.at(q.idleAt)
+	case q.worked:
+		q.worked, q.idleAt = false, now.Add(idleDelay)
+		q.at(q.idleAt)
+	default:
+		q.idleAt = time.Time{}
+		q.batch, q.spare, q.tickets, q.writer.buffers, q.kept.tags = nil, nil, nil, nil, nil
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if len(q.inbox) == 0 {
+			q.inbox = nil
+		}
+	}
 }
 
 // Stats returns the counters, in order with the caller's own operations. It waits for the queue's goroutine. ErrClosed, ErrDeleted.

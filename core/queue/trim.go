@@ -55,8 +55,11 @@ func (q *Queue) floor() uint64 {
 	return q.trimmer.written + 1 // what is on its way gets a higher number
 }
 
-// lastGone is what the journal says of chunks that are gone and above the floor.
-func (t *trimmer) lastGone() spans { return t.tombs[max(0, len(t.tombs)-maxGone):] }
+// above is what the journal says of chunks that are gone and above the floor.
+func (t *trimmer) above(floor uint64) spans {
+	t.tombs.dropBelow(floor)
+	return t.tombs[max(0, len(t.tombs)-maxGone):]
+}
 
 // trim removes from the log what nothing needs any more.
 func (q *Queue) trim() {

@@ -119,6 +119,7 @@ func (q *Queue) keep(c *chunk, err error) {
 	for _, t := range c.tickets {
 		q.kept.add(t, err)
 	}
+	q.recycleTickets(c.tickets)
 	c.tickets, c.pending = nil, false
 	q.writer.pending[0] = nil
 	q.writer.pending = q.writer.pending[1:]
