@@ -377,3 +377,17 @@ func TestConsumerPriorityIsRefused(t *testing.T) {
 	_, err := ch.Consume("q", "", true, false, false, false, client.Table{"x-priority": int32(5)})
 	wantCode(t, err, 406, "PRECONDITION_FAILED - consumer argument 'x-priority' is not implemented yet")
 }
+
+// Consumers of a channel are bounded.
+func TestTooManyConsumers(t *testing.T) {
+	p := open(t).peer(t, login{})
+	p.open(1)
+	p.send(1, declareExclusive("q"))
+	wantDeclared(p)
+	var b []byte
+	for range 4097 {
+		b = append(b, method(1, &wire.BasicConsume{Queue: "q", NoWait: true})...)
+	}
+	p.write(b)
+	p.wantClose(wire.NotAllowed)
+}

@@ -213,3 +213,43 @@ func TestIdleConnectionsAreCheap(t *testing.T) {
 		t.Errorf("an idle connection and its client take %d octets", each)
 	}
 }
+
+// The door's counters: connections, messages and payload octets in and out, acknowledgements, redeliveries, time from publish to confirm.
+func TestMetrics(t *testing.T) {
+	d := open(t)
+	ch := d.channel(t)
+	must(t, ch.Confirm(false))
+	declare(t, ch, "q")
+	for range 64 {
+		confirmed(t, ch, "", "q", "12345")
+	}
+	got, _, err := ch.Get("q", false)
+	must(t, err)
+	must(t, got.Nack(false, true))
+	got, _, err = ch.Get("q", false)
+	must(t, err)
+	must(t, got.Ack(false))
+	declare(t, ch, "in-order")
+	for name, want := range map[string]float64{
+		"portico_connections": 1, "portico_messages_in_total": 64, "portico_bytes_in_total": 320, "portico_messages_out_total": 2, "portico_bytes_out_total": 10,
+		"portico_acks_total": 1, "portico_redeliveries_total": 1, "portico_publish_seconds": 1,
+	} {
+		eventually(t, fmt.Sprintf("%s is %v", name, want), func() bool { return metric(t, d.gateway, name) == want })
+	}
+}
+
+// metric reads a series of the door.
+func metric(t testing.TB, g *core.Gateway, name string) float64 {
+	t.Helper()
+	families, err := g.Registry().Gather()
+	must(t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() != name || len(m.GetLabel()) == 0 || m.GetLabel()[0].GetValue() != "amqp" {
+				continue
+			}
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return 0
+}

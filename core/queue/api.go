@@ -28,7 +28,8 @@ type Log interface {
 	// Read returns the entries from sequence number from on (or the next that exists), in order, about maxBytes of them and at least one if there is one.
 	// The caller owns what it gets.
 	Read(ctx context.Context, from uint64, maxBytes int) ([]Entry, error)
-	// Trim removes all entries below a sequence number and the named ones. It does not block and may fail silently: what stays is recognised on recovery.
+	// Trim removes all entries below a sequence number, lowest first, and the named ones in any order. It does not block and may fail silently: what stays is
+	// recognised on recovery.
 	Trim(below uint64, also []uint64)
 	// Close lets go of the log (drop: and removes it from disk), after the appends under way have been answered.
 	Close(drop bool) error
@@ -40,7 +41,7 @@ type Entry struct {
 	Data []byte
 }
 
-// Publisher is told what became of the records it appended.
+// Publisher is told what became of the records it appended. It is compared with ==: use a pointer.
 type Publisher interface {
 	// Appended reports that the records with these tags are kept (err nil) or are not (err says why). It is called from the
 	// queue's goroutine and must not block; tags is valid during the call only.
@@ -127,7 +128,7 @@ type ConsumerConfig struct {
 	Limit *Limit
 	// Gone is called once if the queue ends (deleted, closed, fenced) before the consumer does. Must not block.
 	Gone      func(error)
-	AutoAck   bool          // settled by being delivered
+	AutoAck   bool          // settled by being delivered; each delivery uses up credit for good, Window or not
 	Exclusive bool          // alone, or ErrInUse
 	Lease     time.Duration // 0: deliveries are held until settled. Else they return to the queue after so long, unless extended.
 	Credit    int           // deliveries allowed before any Grant; Unlimited for no bound
