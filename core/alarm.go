@@ -17,7 +17,9 @@ const (
 	alarmDisk  = "disk"
 	alarmStore = "store"
 
-	diskEvery  = 5 * time.Second
+	diskEvery  = 5 * time.Second        // between looks at a disk with plenty of room
+	diskOften  = 100 * time.Millisecond // and at one that is nearly full, or has been
+	diskPace   = 1 << 30                // bytes a second that a disk may be filled with
 	probeEvery = time.Second
 )
 
@@ -127,41 +129,50 @@ func (g *Gateway) storeFailed(err error) {
 
 // alarmLoop watches the disk, and probes the store after it failed until it works again.
 func (g *Gateway) alarmLoop(ctx context.Context) {
-	disk := time.NewTicker(diskEvery)
+	disk := time.NewTimer(diskOften)
 	defer disk.Stop()
 	probe := time.NewTimer(time.Hour)
 	probe.Stop()
+	failing := false // a probe is due: more failures do not put it off
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-disk.C:
-			g.watchDisk()
+			disk.Reset(g.watchDisk())
 		case <-g.alarms.storeFailed:
-			probe.Reset(probeEvery)
+			if !failing {
+				failing = true
+				probe.Reset(probeEvery)
+			}
 		case <-probe.C:
-			if err := g.store.Probe(ctx); err != nil {
+			if err := g.mend(ctx); err != nil {
 				g.alarms.raise(alarmStore, err.Error())
 				probe.Reset(probeEvery)
 				continue
 			}
+			failing = false
 			g.log.Info("message store works again")
 			g.alarms.clear(alarmStore)
 		}
 	}
 }
 
-func (g *Gateway) watchDisk() {
+// watchDisk raises or clears the disk's alarm, and returns when to look again: long before the disk can be filled from where it stands.
+func (g *Gateway) watchDisk() (again time.Duration) {
 	if g.cfg.DiskFree < 0 {
-		return
+		return diskEvery
 	}
 	free, err := freeBytes(g.dir.path)
 	switch {
 	case err != nil:
 		g.log.Warn("cannot tell how full the disk is", "err", err)
+		return diskEvery
 	case free < g.cfg.DiskFree:
 		g.alarms.raise(alarmDisk, fmt.Sprintf("fewer than %d bytes are free", g.cfg.DiskFree))
 	default:
 		g.alarms.clear(alarmDisk)
 	}
+	seconds := max(free-g.cfg.DiskFree, 0) / diskPace
+	return min(max(time.Duration(seconds)*time.Second/2, diskOften), diskEvery)
 }

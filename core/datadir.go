@@ -31,7 +31,7 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, fmt.Errorf("open lock of data directory: %w", err)
 	}
 	if err := lockFile(f); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("data directory %s: %w", path, err)
 	}
 	return &dataDir{path: path, lock: f}, nil

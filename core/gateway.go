@@ -35,6 +35,7 @@ type Gateway struct {
 	js       jetstream.JetStream
 	store    *jslog.Store
 	budget   *queue.Budget
+	underway *underway
 	users    *users
 	tenant   *tenant
 	metrics  *metrics
@@ -62,7 +63,7 @@ func New(cfg Config, log *slog.Logger) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	g := &Gateway{cfg: cfg, log: log, users: newUsers(cfg.Users), alarms: newAlarms(), budget: queue.NewBudget(cfg.QueueMemory)}
+	g := &Gateway{cfg: cfg, log: log, users: newUsers(cfg.Users), alarms: newAlarms(), budget: queue.NewBudget(cfg.QueueMemory), underway: newUnderway(cfg)}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	if err := g.start(); err != nil {
 		return nil, errors.Join(err, g.Close())
@@ -74,7 +75,7 @@ func (g *Gateway) start() (err error) {
 	if g.dir, err = openDataDir(g.cfg.DataDir); err != nil {
 		return err
 	}
-	if g.server, err = startServer(g.cfg, g.dir, g.users, g.log); err != nil {
+	if g.server, err = startServer(g.cfg, g.dir, g.users, g.log, g.storeFailed); err != nil {
 		return err
 	}
 	if err := g.openStore(); err != nil {
@@ -99,7 +100,9 @@ func (g *Gateway) openStore() (err error) {
 	if g.js, err = jetstream.New(g.internal); err != nil {
 		return fmt.Errorf("connect to JetStream: %w", err)
 	}
-	g.store, err = jslog.NewStore(g.internal, jslog.Options{Dir: g.dir.jetstream(), Sync: g.cfg.Durability == durabilitySync, Failed: g.storeFailed, Logger: g.log})
+	g.store, err = jslog.NewStore(g.internal, jslog.Options{
+		Dir: g.dir.jetstream(), Sync: g.cfg.Durability == durabilitySync, MaxEntry: logEntry, Failed: g.storeFailed, Logger: g.log,
+	})
 	if err != nil {
 		return fmt.Errorf("open the log store: %w", err)
 	}

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -239,7 +240,7 @@ func (t *tenant) answerPublish(reply string, err error) {
 		t.sendAnswer(reply, nil, []byte(`{"stream":"`+pubAckStream+`","seq":0}`))
 		return
 	}
-	told, ok := err.(*pubAckError)
+	told, ok := errors.AsType[*pubAckError](err)
 	if !ok {
 		e := AsError(err)
 		told = &pubAckError{Status: 503, Number: 10077, Description: e.Code.String() + ": " + e.Detail}

@@ -12,7 +12,9 @@ import (
 // logBridge hands what the embedded server logs to slog. Notices of the server are details of an embedded part, so they become
 // debug lines. A fatal error must not end the process: it is kept, and start reports it.
 type logBridge struct {
-	log *slog.Logger
+	// immutable
+	log    *slog.Logger
+	failed func(error) // told when a stream could not be written: the server tells nobody else
 
 	// guarded by mu
 	mu    sync.Mutex
@@ -38,8 +40,26 @@ func (b *logBridge) Warnf(format string, args ...any) {
 	b.write(level, format, args)
 }
 
-// Errorf implements server.Logger.
-func (b *logBridge) Errorf(format string, args ...any) { b.write(slog.LevelError, format, args) }
+// Errorf implements server.Logger. What is wrong with a client's bytes is the client's fault, and clients must not fill the log with errors.
+func (b *logBridge) Errorf(format string, args ...any) {
+	level := slog.LevelError
+	switch text := fmt.Sprintf(format, args...); {
+	case clientFault(text):
+		level = slog.LevelInfo
+	case b.failed != nil && strings.Contains(format, "critical write error"):
+		b.failed(errors.New(text))
+	}
+	b.write(level, format, args)
+}
+
+// clientFault tells whether a line is about one client's connection: "127.0.0.1:4711 - cid:7 - …", or mid: over MQTT.
+func clientFault(text string) bool {
+	address, rest, _ := strings.Cut(text, " - ")
+	if !strings.Contains(address, ":") {
+		return false // a connection of our own
+	}
+	return strings.HasPrefix(rest, "cid:") || strings.HasPrefix(rest, "mid:")
+}
 
 // Debugf implements server.Logger.
 func (b *logBridge) Debugf(format string, args ...any) { b.write(slog.LevelDebug, format, args) }
@@ -53,7 +73,7 @@ func (b *logBridge) Fatalf(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fatal == nil {
-		b.fatal = errors.New(fmt.Sprintf(format, args...))
+		b.fatal = fmt.Errorf(format, args...)
 	}
 }
 

@@ -30,3 +30,21 @@ func TestServerLogGoesToSlog(t *testing.T) {
 		t.Errorf("failure: %v", err)
 	}
 }
+
+func TestServerLogTellsFaultsApart(t *testing.T) {
+	var out bytes.Buffer
+	var failures []error
+	b := &logBridge{
+		log:    slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		failed: func(err error) { failures = append(failures, err) },
+	}
+	b.Errorf("%s - %s", "127.0.0.1:4711 - cid:7", "maximum payload exceeded: critical write error")
+	b.Errorf("127.0.0.1:4711 - mid:8 - \"x\" - malformed variable int")
+	if out.Len() != 0 || len(failures) != 0 {
+		t.Errorf("clients' faults at level warn: %s, told as failures: %v", out.String(), failures)
+	}
+	b.Errorf("JetStream stream '%s > %s' critical write error: %v", "A", "S", "no space left on device")
+	if len(failures) != 1 || !strings.Contains(failures[0].Error(), "'A > S'") || !strings.Contains(out.String(), "level=ERROR") {
+		t.Errorf("a failed write was told as %v and logged as %s", failures, out.String())
+	}
+}

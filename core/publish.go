@@ -53,7 +53,14 @@ func (b *Bus) Append(q *Queue, m *Message, done func(error)) {
 		done(err)
 		return
 	}
-	q.AppendFunc(Seal(m), func(err error) {
+	record, waiting := Seal(m), b.tenant.gateway.underway
+	size := int64(len(record))
+	if err := waiting.enter(size); err != nil {
+		done(err)
+		return
+	}
+	q.AppendFunc(record, func(err error) {
+		waiting.leave(size)
 		if err != nil {
 			err = appendFailed(err)
 		}
@@ -122,14 +129,25 @@ func (t *tenant) distribute(m *Message, queues []*Queue, done func(Receipt, erro
 		done(Receipt{}, err)
 		return
 	}
+	var size int64
+	if len(queues) > 0 {
+		size = int64(len(m.Data))
+	}
+	waiting := t.gateway.underway
+	if err := waiting.enter(size); err != nil {
+		done(Receipt{}, err)
+		return
+	}
 	receipt := Receipt{Queues: len(queues), Live: t.interest(m.Subject)}
 	if receipt.Live {
 		if err := t.publishLive(m, true); err != nil {
+			waiting.leave(size)
 			done(Receipt{}, err)
 			return
 		}
 	}
 	t.keep(m, queues, func(err error) {
+		waiting.leave(size)
 		if err != nil {
 			done(Receipt{}, err)
 			return

@@ -38,6 +38,7 @@ const bootPrefix = "_portico."
 const (
 	serverReadyIn = 10 * time.Second
 	controlLine   = 16 << 10         // bytes: two subjects of maxSubject and the sizes
+	logEntry      = 1 << 20          // the largest entry of a queue log: it is independent of how large a message may be
 	pendingBytes  = 64 << 20         // what may wait for a slow client before it is cut, at least
 	jetstreamRAM  = 256 << 20        // for streams that clients keep in memory
 	jetstreamDisk = int64(1) << 50   // none of our business: the disk alarm watches what is really free
@@ -48,14 +49,16 @@ const (
 // embedded is the nats-server inside the gateway.
 type embedded struct {
 	*server.Server
-	live     *server.Account
-	password string // of our own connections, new at every start
-	natsAddr string // "" when the door is closed
-	mqttAddr string
+	live      *server.Account
+	jetstream server.JetStreamConfig // as it is in force
+	password  string                 // of our own connections, new at every start
+	natsAddr  string                 // "" when the door is closed
+	mqttAddr  string
 }
 
 // startServer starts the server and waits until its listeners are open and its streams recovered.
-func startServer(cfg Config, dir *dataDir, who *users, log *slog.Logger) (*embedded, error) {
+// failed is told when a stream could not be written; it must not block.
+func startServer(cfg Config, dir *dataDir, who *users, log *slog.Logger, failed func(error)) (*embedded, error) {
 	name, err := dir.serverName()
 	if err != nil {
 		return nil, err
@@ -69,7 +72,7 @@ func startServer(cfg Config, dir *dataDir, who *users, log *slog.Logger) (*embed
 	if e.Server, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("configure embedded server: %w", err)
 	}
-	bridge := &logBridge{log: log}
+	bridge := &logBridge{log: log, failed: failed}
 	e.SetLoggerV2(bridge, log.Enabled(context.Background(), slog.LevelDebug-4), false, false)
 	if err := e.start(bridge); err != nil {
 		e.stop()
@@ -83,7 +86,7 @@ func serverOptions(cfg Config, dir *dataDir, name string) (*server.Options, erro
 	if err != nil {
 		return nil, err
 	}
-	maxPayload := cfg.MaxMessage + headerRoom
+	maxPayload := max(cfg.MaxMessage, logEntry) + headerRoom
 	opts := &server.Options{
 		ServerName: name, NoSigs: true, Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		Accounts: accounts, SystemAccount: accountSystem,
@@ -126,14 +129,11 @@ func (e *embedded) start(bridge *logBridge) error {
 	if !e.ReadyForConnections(serverReadyIn) {
 		return errors.New("not ready in time")
 	}
-	for _, name := range []string{accountInternal, accountTenant} {
-		account, err := e.LookupAccount(name)
-		if err != nil {
-			return fmt.Errorf("account %s: %w", name, err)
-		}
-		if err := account.EnableJetStream(nil, nil); err != nil {
-			return fmt.Errorf("enable JetStream for %s: %w", name, err)
-		}
+	if err := e.enableAccounts(); err != nil {
+		return err
+	}
+	if cfg := e.JetStreamConfig(); cfg != nil {
+		e.jetstream = *cfg
 	}
 	var err error
 	if e.live, err = e.LookupAccount(accountLive); err != nil {

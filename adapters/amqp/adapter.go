@@ -154,7 +154,7 @@ func (a *Adapter) accept(ctx context.Context) error {
 			pause = shortest
 			a.start(nc)
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the listener was closed because the adapter stops
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("amqp: accept: %w", err)
 		default:

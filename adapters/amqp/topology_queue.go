@@ -257,7 +257,7 @@ func (ch *channel) queueBinding(name, exchange, key string, arguments wire.Table
 // queueUnbind takes a binding away; that it, the queue or the exchange is not there is no error [RMQ].
 func (ch *channel) queueUnbind(m *wire.QueueUnbind) error {
 	q, b, err := ch.queueBinding(m.Queue, m.Exchange, m.RoutingKey, m.Arguments)
-	if e, ok := err.(*wire.ChanError); ok && e.Code == wire.NotFound && m.Queue != "" {
+	if e, ok := errors.AsType[*wire.ChanError](err); ok && e.Code == wire.NotFound && m.Queue != "" {
 		ch.send(&wire.QueueUnbindOk{})
 		return nil
 	}
@@ -294,7 +294,7 @@ func (ch *channel) queuePurge(m *wire.QueuePurge) error {
 // queueDelete deletes a queue; that it is not there is no error [RMQ].
 func (ch *channel) queueDelete(m *wire.QueueDelete) error {
 	q, err := ch.queueFor(m.Queue)
-	if e, ok := err.(*wire.ChanError); ok && e.Code == wire.NotFound && m.Queue != "" {
+	if e, ok := errors.AsType[*wire.ChanError](err); ok && e.Code == wire.NotFound && m.Queue != "" {
 		ch.answer(m.NoWait, &wire.QueueDeleteOk{})
 		return nil
 	}

@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"errors"
 	"sync"
 
 	"portico/adapters/amqp/wire"
@@ -185,7 +186,7 @@ func (c *commit) done() { c.answered(1, nil) }
 func (c *commit) Appended(tags []uint64, err error) { c.answered(len(tags), err) }
 
 func (c *commit) settled(err error) {
-	if err == queue.ErrStale || err == queue.ErrDeleted {
+	if errors.Is(err, queue.ErrStale) || errors.Is(err, queue.ErrDeleted) {
 		err = nil // what is settled is gone already
 	}
 	c.answered(1, err)
@@ -194,7 +195,7 @@ func (c *commit) settled(err error) {
 func (c *commit) answered(n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil && err != queue.ErrDeleted && c.err == nil {
+	if err != nil && !errors.Is(err, queue.ErrDeleted) && c.err == nil {
 		c.err = err
 	}
 	if c.left -= n; c.left == 0 {

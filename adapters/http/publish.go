@@ -15,6 +15,9 @@ import (
 const (
 	defaultWait = 5 * time.Second // of a request that names none
 	maxWait     = 5 * time.Minute
+
+	// keepPatience is how long queues may take to keep a message: a memory queue that waits for memory takes longer. Then the answer is 504, and the message may be kept yet.
+	keepPatience = 30 * time.Second
 )
 
 // receipt is the answer to a message that was taken.
@@ -46,7 +49,9 @@ func (a *Adapter) publish(c *gin.Context) {
 	}
 	defer release()
 	start := time.Now()
-	r, err := busOf(c).Publish(c.Request.Context(), m)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), keepPatience)
+	defer cancel()
+	r, err := busOf(c).Publish(ctx, m)
 	if err != nil {
 		a.fail(c, err)
 		return

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -167,15 +168,17 @@ func (a *Adapter) appendMessage(c *gin.Context, q *core.Queue) {
 	c.JSON(http.StatusCreated, receipt{Queues: 1})
 }
 
-// keep appends m and waits until the queue has it as durably as it promises.
+// keep appends m and waits until the queue has it as durably as it promises, keepPatience at most.
 func (a *Adapter) keep(c *gin.Context, q *core.Queue, m *core.Message) error {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), keepPatience)
+	defer cancel()
 	kept := make(chan error, 1)
 	busOf(c).Append(q, m, func(err error) { kept <- err })
 	select {
 	case err := <-kept:
 		return err
-	case <-c.Request.Context().Done():
-		return core.AsError(c.Request.Context().Err())
+	case <-ctx.Done():
+		return core.AsError(ctx.Err())
 	}
 }
 

@@ -154,7 +154,7 @@ func (k *completions) add(t ticket, err error) {
 	if t.pub == nil {
 		return
 	}
-	if k.pub != t.pub || k.err != err {
+	if k.pub != t.pub || k.err != err { //nolint:errorlint // the very same error: it is only grouping
 		k.flush()
 		k.pub, k.err = t.pub, err
 	}

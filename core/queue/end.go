@@ -1,5 +1,7 @@
 package queue
 
+import "errors"
+
 // Close ends the queue and keeps its log: what gathers is written and settlements are journalled first. It waits.
 func (q *Queue) Close() error {
 	return q.shut(ErrClosed, func() error { return nil })
@@ -42,11 +44,14 @@ func (q *Queue) shut(reason error, check func() error) error {
 	return firstError(err, refused, failed)
 }
 
+// deleted tells whether the queue ends because somebody has deleted it.
+func (q *Queue) deleted() bool { return errors.Is(q.end, ErrDeleted) }
+
 func (q *Queue) closeLog(reason error) error {
 	if q.log == nil {
 		return nil
 	}
-	return q.log.Close(reason == ErrDeleted)
+	return q.log.Close(errors.Is(reason, ErrDeleted))
 }
 
 // begin starts the end: consumers are told, nothing is delivered any more, what has gathered is written.
@@ -61,7 +66,7 @@ func (q *Queue) begin(reason error) {
 		q.kept.add(ticket{o.pub, o.tag}, reason)
 	}
 	q.parked = nil
-	if reason == ErrDeleted {
+	if errors.Is(reason, ErrDeleted) {
 		q.discard()
 		return
 	}
@@ -74,7 +79,7 @@ func (q *Queue) settledDown() bool {
 	switch {
 	case q.writer.inFlight > 0 || q.reading:
 		return false
-	case q.end != ErrClosed:
+	case !errors.Is(q.end, ErrClosed):
 		return true
 	case len(q.writer.pending) > 0:
 		return false

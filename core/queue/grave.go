@@ -68,7 +68,7 @@ func (q *Queue) digGraves() {
 
 func (q *Queue) buried(d dying, err error) {
 	q.grave.underWay--
-	if q.end == ErrDeleted {
+	if q.deleted() {
 		return
 	}
 	if err != nil {

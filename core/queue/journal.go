@@ -184,7 +184,7 @@ func (q *Queue) journalAnswered(f *flight, wrote []*chunk, seq uint64, err error
 	f.left--
 	f.err = firstError(f.err, err)
 	switch {
-	case q.end == ErrDeleted:
+	case q.deleted():
 	case err != nil:
 		q.journalBy(q.now().Add(retryDelay))
 		for _, k := range wrote {
@@ -204,7 +204,7 @@ func (q *Queue) journalAnswered(f *flight, wrote []*chunk, seq uint64, err error
 func (q *Queue) landed(f *flight) {
 	j := &q.journal
 	switch {
-	case q.end == ErrDeleted:
+	case q.deleted():
 	case f.err != nil:
 		j.released, q.trimmer.untold = append(j.released, f.released...), true
 		q.journalBy(q.now().Add(retryDelay))

@@ -124,7 +124,7 @@ func (q *Queue) keep(c *chunk, err error) {
 	q.writer.pending[0] = nil
 	q.writer.pending = q.writer.pending[1:]
 	switch {
-	case q.end == ErrDeleted: // its records are gone already
+	case q.deleted(): // its records are gone already
 	case c.done():
 		q.bury(c)
 	case err != nil:

@@ -14,7 +14,6 @@ const settleTime = 600 * time.Millisecond
 // ledger is what the clients of one queue know: what was sent, confirmed, acknowledged, and acknowledged for good.
 type ledger struct {
 	mu        sync.Mutex
-	next      int
 	sent      map[string]bool
 	confirmed map[string]bool
 	acked     map[string]time.Time

@@ -64,7 +64,7 @@ func hostileHTTP(t *testing.T, s *site) {
 		"queue with NUL":            {"PUT /v1/queues/a%00b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 400},
 		"queue that is too long":    {"PUT /v1/queues/" + strings.Repeat("q", 256) + " HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 400},
 		"queue that is no JSON":     {"PUT /v1/queues/q HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n[[[[[", 400},
-		"token of nonsense":         {"POST /v1/queues/bytes/ack HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{\"tokens\":[\"AAAA\"]}", 409},
+		"token of nonsense":         {"POST /v1/queues/bytes/ack HTTP/1.1\r\nHost: x\r\nContent-Length: 19\r\n\r\n{\"tokens\":[\"AAAA\"]}", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.call(t, "PUT", "/v1/queues/bytes", `{"durable":false}`)

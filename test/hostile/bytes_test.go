@@ -8,6 +8,7 @@ import (
 // TestHostileBytes sends each door what no client would. Every connection is answered in its protocol's own error where that has one, nobody else
 // notices, and nothing stays behind.
 func TestHostileBytes(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--log-level", "error")
 	s.serves(t)
 	base, before := s.memory(t, "VmRSS"), s.goroutines(t)

@@ -17,6 +17,7 @@ import (
 
 	porticov1 "portico/proto/portico/v1"
 
+	mqtt "github.com/eclipse/paho.mqtt.golang"
 	amqp091 "github.com/rabbitmq/amqp091-go"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
@@ -172,23 +173,10 @@ func (s *site) blockedNotice(t *testing.T) (publish func(), notices <-chan amqp0
 	return func() { _ = ch.Publish("amq.topic", "nobody", false, false, amqp091.Publishing{}) }, told
 }
 
-func receive[T any](t testing.TB, c <-chan T, what string) T {
-	t.Helper()
-	select {
-	case v, ok := <-c:
-		if !ok {
-			t.Fatalf("no %s: the channel was closed", what)
-		}
-		return v
-	case <-time.After(2 * patience):
-		t.Fatalf("no %s within %v", what, 2*patience)
-		panic("unreachable")
-	}
-}
-
 // TestFullDisk: a disk that fills up under publishers at three doors. What was confirmed is there after a restart, what was not was refused in the
 // protocol's words, and when there is room again the gateway goes on by itself.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := smallDisk(t, 64<<20)
 	s := startIn(t, dir, "--disk-free", "off") // nothing warns before the disk is really full
 	confirmed := map[string]map[string]bool{}
@@ -198,6 +186,7 @@ func TestFullDisk(t *testing.T) {
 		confirmed[d.name] = map[string]bool{}
 	}
 	publish, notices := s.blockedNotice(t)
+	heard := s.listener(t, "devices/full")
 	lift := ballast(t, dir, 4<<20)
 
 	var publishers sync.WaitGroup
@@ -234,6 +223,8 @@ func TestFullDisk(t *testing.T) {
 		confirmed[d.name]["after"] = true
 	}
 	s.serves(t)
+	s.keepsTopology(t)
+	heard()
 	s.Signal(t, syscall.SIGTERM)
 	if state := s.Wait(t); !state.Success() {
 		t.Errorf("ended with %v", state)
@@ -250,26 +241,116 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// fill appends until the disk is full and a refusal came, then a little more.
+// keepsTopology checks that queues, bindings and exchanges can be made, which tables keep.
+func (s *site) keepsTopology(t *testing.T) {
+	t.Helper()
+	if status, answer := s.call(t, "PUT", "/v1/queues/later", ""); status != http.StatusCreated {
+		t.Errorf("declare: %d %s", status, answer)
+	}
+	if status, answer := s.call(t, "PUT", "/v1/queues/later/bindings/later.*", ""); status != http.StatusNoContent {
+		t.Errorf("bind: %d %s", status, answer)
+	}
+	conn, err := amqp091.Dial("amqp://guest:guest@" + s.amqp + "/")
+	must(t, err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	must(t, err)
+	if err := ch.ExchangeDeclare("later", "topic", true, false, false, false, nil); err != nil {
+		t.Errorf("exchange: %v", err)
+	}
+}
+
+// listener subscribes over MQTT with quality of service 1, which JetStream keeps for it. The returned function checks that it is served still.
+func (s *site) listener(t *testing.T, topic string) (check func()) {
+	t.Helper()
+	arrived := make(chan struct{}, 16)
+	client := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + s.mqtt).SetClientID("listener").SetAutoReconnect(false))
+	done := func(token mqtt.Token) error {
+		if !token.WaitTimeout(patience) {
+			return errors.New("not in time")
+		}
+		return token.Error()
+	}
+	must(t, done(client.Connect()))
+	t.Cleanup(func() { client.Disconnect(100) })
+	must(t, done(client.Subscribe(topic, 1, func(mqtt.Client, mqtt.Message) { arrived <- struct{}{} })))
+	return func() {
+		t.Helper()
+		if err := done(client.Publish(topic, 1, false, "x")); err != nil {
+			t.Errorf("MQTT publish: %v", err)
+			return
+		}
+		receive(t, arrived, "MQTT message")
+	}
+}
+
+// TestDiskAlarm: long before the disk is full publishing into queues is refused at every door, and allowed again when there is room.
+func TestDiskAlarm(t *testing.T) {
+	dir := smallDisk(t, 128<<20)
+	s := startIn(t, dir, "--disk-free", "32MiB")
+	doors := s.doors(t)
+	for _, d := range doors {
+		s.call(t, "PUT", "/v1/queues/"+d.name, "")
+		must(t, d.append(within(t, patience), d.name, "before"))
+	}
+	publish, notices := s.blockedNotice(t)
+	lift := ballast(t, dir, 16<<20)
+	eventually(t, patience, func() error {
+		status, reasons, err := s.ready()
+		if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(reasons, "disk")) {
+			err = fmt.Errorf("/readyz says %d %q", status, reasons)
+		}
+		return err
+	})
+	for _, d := range doors {
+		if d.name == "amqp" {
+			continue // held back
+		}
+		if err := d.append(within(t, patience), d.name, "during"); !errors.Is(err, errRefused) {
+			t.Errorf("%s while the disk is nearly full: %v", d.name, err)
+		}
+	}
+	if err := s.servesHTTP(); err != nil {
+		t.Errorf("live messages are refused, too: %v", err)
+	}
+	publish()
+	if b := receive(t, notices, "connection.blocked"); !b.Active || b.Reason != "low on disk" {
+		t.Errorf("told %+v, want blocked: low on disk", b)
+	}
+	held := make(chan error, 1)
+	go func() { held <- doors[0].append(within(t, 2*patience), doors[0].name, "during") }()
+	lift()
+	if b := receive(t, notices, "connection.unblocked"); b.Active {
+		t.Errorf("told %+v, want unblocked", b)
+	}
+	if err := receive(t, held, "confirm of what was held back"); err != nil {
+		t.Errorf("what AMQP held back: %v", err)
+	}
+	for _, d := range doors {
+		must(t, d.append(within(t, patience), d.name, "after"))
+		there := s.drained(t, d.name)
+		if !there["before"] || !there["after"] || there["during"] != (d.name == "amqp") {
+			t.Errorf("%s: there are %v", d.name, there)
+		}
+	}
+}
+
+// fill appends until the disk is full and a refusal came.
 func fill(t *testing.T, d door, kept map[string]bool) {
-	refused := 0
 	for i := range 10_000 {
 		id := fmt.Sprintf("%s-%d", d.name, i)
-		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		err := d.append(ctx, d.name, id)
 		cancel()
 		switch {
 		case err == nil:
 			kept[id] = true
 		case errors.Is(err, errRefused):
-			refused++
+			return
 		case errors.Is(err, context.DeadlineExceeded) && d.name == "amqp": // held back: that is what blocked means
 			return
 		default:
 			t.Errorf("%s: %v", id, err)
-			return
-		}
-		if refused == 3 {
 			return
 		}
 	}

@@ -364,3 +364,18 @@ func all(conn net.Conn) string {
 	b, _ := io.ReadAll(io.LimitReader(conn, 64<<10))
 	return string(b)
 }
+
+// receive takes what must come.
+func receive[T any](t testing.TB, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v, ok := <-c:
+		if !ok {
+			t.Fatalf("no %s: the channel was closed", what)
+		}
+		return v
+	case <-time.After(2 * patience):
+		t.Fatalf("no %s within %v", what, 2*patience)
+		panic("unreachable")
+	}
+}

@@ -144,7 +144,7 @@ func readRecord(b []byte, n int, known byte) (record, error) {
 	}
 	arguments, rest, err := wire.DecodeTable(b)
 	if err != nil { // not wrapped: a bad record is not the peer's connection error
-		return record{}, fmt.Errorf("arguments: %s", err)
+		return record{}, fmt.Errorf("arguments: %s", err.Error())
 	}
 	if len(rest) > 0 {
 		return record{}, fmt.Errorf("%d octets left over", len(rest))
