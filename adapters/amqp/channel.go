@@ -244,6 +244,7 @@ func (ch *channel) end() {
 	for _, k := range ch.holders {
 		k.source.Close()
 	}
+	ch.conn.partial -= ch.in.arrived()
 	ch.holders, ch.tx, ch.in = nil, nil, content{}
 }
 

@@ -54,6 +54,7 @@ type conn struct {
 	recent        *channel // the channel of the last frame
 	routes        routeCache
 	txHeld        txHeld              // by all channels' transactions
+	partial       int                 // bytes of bodies that have not come whole, of all channels
 	dirty         []*channel          // channels with gathered settlements
 	exclusive     map[string]struct{} // names of the queues this connection owns
 	exclusiveMost int                 // when to look which of them are gone

@@ -24,6 +24,12 @@ func (s stage) String() string { return [...]string{"method", "header", "body"}[
 // bodyAtOnce is how much is reserved for a body before any of it has come; a larger one grows as it arrives.
 const bodyAtOnce = 16 << 10
 
+// propertyFlags is the size of a property list without a property.
+const propertyFlags = 2
+
+// partialLeast is how many bytes of bodies a connection may have sent in part, on all its channels together; else two of the largest messages.
+const partialLeast = 32 << 20
+
 // scratchKept is how large a channel's scratch may be between messages.
 const scratchKept = 4 << 10
 
@@ -78,7 +84,7 @@ func (ch *channel) header(payload []byte) error {
 		return err
 	}
 	limit := uint64(ch.conn.adapter.gateway.MaxMessage())
-	if total := size + uint64(len(raw)); size > limit || total > limit {
+	if total := size + uint64(len(raw)-propertyFlags); size > limit || total > limit {
 		ch.in.stage = betweenMessages
 		return wire.ChanErrorf(wire.PreconditionFailed, "message size %d is larger than configured max size %d", size, limit)
 	}
@@ -112,6 +118,14 @@ func (ch *channel) body(payload []byte) error {
 	if uint64(len(payload)) > in.left {
 		return wire.ConnErrorf(wire.FrameError, "content body of %d octets more than announced", uint64(len(payload))-in.left)
 	}
+	if in.left > uint64(len(payload)) {
+		if ch.conn.partial+len(payload) > max(partialLeast, 2*ch.conn.adapter.gateway.MaxMessage()) {
+			return wire.ConnErrorf(wire.ResourceError, "too many messages come in on this connection at once")
+		}
+		ch.conn.partial += len(payload)
+	} else {
+		ch.conn.partial -= in.arrived() // the rest of it is here
+	}
 	in.left -= uint64(len(payload))
 	if free := cap(in.record) - len(in.record); free < len(payload) {
 		whole := len(in.record) + len(payload) + int(in.left)
@@ -124,6 +138,14 @@ func (ch *channel) body(payload []byte) error {
 		return nil
 	}
 	return ch.complete()
+}
+
+// arrived is how much of a body that is not whole has come.
+func (in *content) arrived() int {
+	if in.stage != inBody {
+		return 0
+	}
+	return len(in.record) - in.body
 }
 
 // complete hands the message on.

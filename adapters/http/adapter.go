@@ -107,7 +107,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = a.server.Close()
 	}
-	_ = <-served // http.ErrServerClosed, always, after Shutdown or Close
+	<-served //nolint:errcheck // http.ErrServerClosed, always, after Shutdown or Close
 	a.inflight.wait()
 	if err != nil {
 		return fmt.Errorf("http: drain: %w", err)

@@ -30,13 +30,17 @@ type funcPublisher struct{ done func(error) }
 // Appended implements Publisher.
 func (p *funcPublisher) Appended(_ []uint64, err error) { p.done(err) }
 
-// take takes one appended record in, or parks it when a memory queue has no memory for it.
+// take takes one appended record in, or parks it when a memory queue has no memory for it; when too many wait already it is refused with ErrFull.
 func (q *Queue) take(o *op) {
 	if q.end != nil {
 		q.kept.add(ticket{o.pub, o.tag}, q.end)
 		return
 	}
 	if q.log == nil && (len(q.parked) > 0 || q.bytes > 0 && q.waits(len(o.record))) {
+		if !q.cfg.Budget.park(int64(len(o.record))) {
+			q.kept.add(ticket{o.pub, o.tag}, ErrFull)
+			return
+		}
 		q.parked = append(q.parked, *o)
 		return
 	}
@@ -50,6 +54,7 @@ func (q *Queue) unpark() {
 		if q.bytes > 0 && q.waits(len(o.record)) {
 			return
 		}
+		q.cfg.Budget.parked.Add(-int64(len(o.record)))
 		q.parked[0] = op{}
 		q.parked = q.parked[1:]
 		q.add(o.record, ticket{o.pub, o.tag})

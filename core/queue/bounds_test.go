@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -425,4 +426,31 @@ func TestIdleIsSlim(t *testing.T) {
 			r.Fatalf("an idle queue has %d", n)
 		}
 	})
+}
+
+// TestParkedIsBounded: publishers may give up on what waits for memory, so that has a bound of its own; what is above it is refused.
+func TestParkedIsBounded(t *testing.T) {
+	q, err := queue.Open(queue.Config{Budget: queue.NewBudget(1 << 20)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const records = 100
+	refused := make(chan struct{}, records)
+	for range records {
+		q.AppendFunc(make([]byte, 1<<20), func(err error) {
+			if errors.Is(err, queue.ErrFull) {
+				refused <- struct{}{}
+			}
+		})
+	}
+	s, err := q.Stats()
+	if err != nil || s.Ready != 1 {
+		t.Fatalf("%+v, %v; want one record in the queue", s, err)
+	}
+	if n := len(refused); n != records-1-64 {
+		t.Errorf("%d of %d records were refused; 64 MiB may wait", n, records)
+	}
+	if _, err := q.Delete(false, false); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -13,6 +13,7 @@ type Budget struct {
 	// atomic
 	used    atomic.Int64
 	waiters atomic.Int64 // len(waiting)
+	parked  atomic.Int64 // bytes of appends that wait for memory
 	// guarded by mu
 	mu      sync.Mutex
 	waiting map[*Queue]int64 // how much each needs
@@ -28,6 +29,18 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 
 // over tells whether the budget is used up.
 func (b *Budget) over() bool { return b != nil && b.used.Load() > b.max }
+
+// parkedLeast is how many bytes of appends may wait for memory, at least; else as many as the budget has.
+const parkedLeast = 64 << 20
+
+// park takes n bytes of an append that has to wait for memory, unless too many wait already.
+func (b *Budget) park(n int64) bool {
+	if b.parked.Add(n) > max(b.max, parkedLeast) {
+		b.parked.Add(-n)
+		return false
+	}
+	return true
+}
 
 // fits tells whether there is room for n more bytes.
 func (b *Budget) fits(n int64) bool { return b == nil || b.used.Load()+n <= b.max }

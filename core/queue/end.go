@@ -63,6 +63,7 @@ func (q *Queue) begin(reason error) {
 	}
 	q.consumers, q.active, q.alone = nil, nil, nil
 	for _, o := range q.parked {
+		q.cfg.Budget.parked.Add(-int64(len(o.record)))
 		q.kept.add(ticket{o.pub, o.tag}, reason)
 	}
 	q.parked = nil
