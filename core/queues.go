@@ -306,6 +306,14 @@ func (t *tenant) remove(ctx context.Context, q *Queue, unused, empty bool) (read
 	return ready, nil
 }
 
+// DeleteIdle deletes q, if it is an auto-delete queue and has no consumer any more, and waits until it is gone. That happens by itself
+// after the last consumer; a door that is about to tell its client that the consumer has gone calls it first.
+func (b *Bus) DeleteIdle(q *Queue) {
+	if q.config.AutoDelete {
+		b.tenant.deleteIdle(q)
+	}
+}
+
 // deleteIdle deletes an auto-delete queue whose last consumer has gone, unless another came.
 func (t *tenant) deleteIdle(q *Queue) {
 	ctx, cancel := context.WithTimeout(t.gateway.ctx, subscribeTimeout)

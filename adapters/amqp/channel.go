@@ -240,6 +240,7 @@ func (ch *channel) end() {
 	for _, k := range consumers {
 		ch.conn.unregister(k)
 		k.source.Close()
+		ch.conn.bus.DeleteIdle(k.queue)
 	}
 	for _, k := range ch.holders {
 		k.source.Close()

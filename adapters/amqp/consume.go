@@ -149,6 +149,7 @@ func (ch *channel) basicCancel(m *wire.BasicCancel) error {
 	case k != nil:
 		ch.conn.unregister(k)
 		k.source.Cancel()
+		ch.conn.bus.DeleteIdle(k.queue) // before cancel-ok: whoever declares it next gets a new one
 	case ch.reply != nil && ch.reply.tag == m.ConsumerTag:
 		ch.endReply()
 	}
