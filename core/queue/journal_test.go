@@ -437,3 +437,18 @@ func TestDeleteWhileJournalling(t *testing.T) {
 		}
 	})
 }
+
+// TestRecoveryManyGone: recovery buries every chunk that the newest journal entry names as gone, also when an earlier one than those has gone too.
+func TestRecoveryManyGone(t *testing.T) {
+	synthetic(t, queue.Config{}, func(r *rig) {
+		r.disk.Deafen(true)
+		for i := range 16 {
+			r.chunk(fmt.Sprint(i))
+		}
+		hs := r.all().wants("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15")
+		r.noError("settle", r.settle(queue.Ack, hs[0], hs[2], hs[4], hs[6], hs[8], hs[10], hs[12]).once())
+		r.crash()
+		r.all().wants("1*", "3*", "5*", "7*", "9*", "11*", "13*", "14*", "15*")
+		r.stats(0, 9)
+	})
+}

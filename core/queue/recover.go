@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -156,7 +157,7 @@ func (r *recovery) apply(k *chunk, c journalChunk) {
 func (r *recovery) finish() {
 	q := r.q
 	kept := q.content.list[:0]
-	q.trimmer.tombs = r.gone
+	q.trimmer.tombs = slices.Clone(r.gone) // bury adds to them
 	for _, k := range q.content.list {
 		if k.done() || k.first < r.floor || r.gone.has(k.first) {
 			r.bury(k)
