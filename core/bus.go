@@ -27,6 +27,8 @@ type Queue struct {
 	*queue.Queue
 	// immutable
 	config QueueConfig
+
+	rules atomic.Pointer[QueueRules] // in force
 }
 
 // Interest tells whether a message on subject would reach a live subscriber (native, door, or a JetStream stream), the gateway's
@@ -104,10 +106,15 @@ type tenant struct {
 	generation atomic.Uint64
 }
 
-// Router routes messages that come from the bus (any door but its own, NATS and MQTT clients) into queues.
+// Router knows what lies between subjects and queues beside core bindings: exchanges, and the policies of queues.
 type Router interface {
-	// Route appends the queues for m. It must not block and must not keep or change m.
+	// Route appends the queues for m, which came from the bus (any door but the router's own, NATS and MQTT clients). It must not block and must not keep or change m.
 	Route(m *Message, dst []*Queue) []*Queue
+	// Bury passes a dead message of q on to the exchange that to names, and calls done when those who get it have it: from any goroutine, perhaps before Bury returns.
+	// After an error it is asked again. It must not block.
+	Bury(q *Queue, to DeadLetter, d queue.Dead, done func(error))
+	// Rules returns the rules for a queue: those it was declared with, and what policies add. It must not block.
+	Rules(c *QueueConfig) QueueRules
 }
 
 // SetRouter installs the tenant's router (the AMQP adapter); nil takes it out.
@@ -117,6 +124,13 @@ func (b *Bus) SetRouter(r Router) {
 		return
 	}
 	b.tenant.router.Store(&r)
+}
+
+func (t *tenant) currentRouter() Router {
+	if r := t.router.Load(); r != nil {
+		return *r
+	}
+	return nil
 }
 
 // Generation changes whenever bindings or queues have changed: callers may cache Bound and Lookup results under it. What Interest says is not covered.
@@ -141,8 +155,8 @@ func (t *tenant) route(m *Message, dst []*Queue) (queues []*Queue, byRouter int)
 	}
 	dst = t.bound(m.Subject, dst)
 	bound := len(dst)
-	if r := t.router.Load(); r != nil {
-		dst = unique((*r).Route(m, dst))
+	if r := t.currentRouter(); r != nil {
+		dst = unique(r.Route(m, dst))
 	}
 	return dst, len(dst) - bound
 }

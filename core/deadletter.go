@@ -8,50 +8,71 @@ import (
 	"portico/core/queue"
 )
 
-// DeadLetter says where dead records go; at most one is set. Neither: they are removed. A queue that does not exist (any more) drops them, as RabbitMQ
-// does. Delivery is at least once: a record leaves its queue when the other has it, so after a failure between the two it may be in both.
-type DeadLetter struct {
-	Queue   string `json:"queue,omitempty"`
-	Subject string `json:"subject,omitempty"`
-}
-
 // bury returns the engine's dead-letter function for a queue.
-func (t *tenant) bury(cfg *QueueConfig) func(queue.Dead, func(error)) {
+func (t *tenant) bury(q *Queue, to DeadLetter) func(queue.Dead, func(error)) {
 	switch {
-	case cfg.DeadLetter.Queue != "":
-		return func(d queue.Dead, done func(error)) { t.buryInQueue(cfg, d, done) }
-	case cfg.DeadLetter.Subject != "":
-		return func(d queue.Dead, done func(error)) { t.buryOnSubject(cfg, d, done) }
+	case to.Queue != "":
+		return func(d queue.Dead, done func(error)) { t.buryInQueue(q, to.Queue, d, done) }
+	case to.Subject != "":
+		return func(d queue.Dead, done func(error)) { t.buryOnSubject(q, to.Subject, d, done) }
+	case to.Exchange.Set:
+		return func(d queue.Dead, done func(error)) { t.buryInExchange(q, to, d, done) }
 	}
 	return nil
 }
 
-func (t *tenant) buryInQueue(cfg *QueueConfig, d queue.Dead, done func(error)) {
-	target := t.queues.lookup(cfg.DeadLetter.Queue)
+func (t *tenant) buryInExchange(q *Queue, to DeadLetter, d queue.Dead, done func(error)) {
+	r := t.currentRouter()
+	if r == nil { // not yet, or no longer
+		done(Errorf(CodeUnavailable, "nobody knows exchanges"))
+		return
+	}
+	r.Bury(q, to, d, done)
+}
+
+func (t *tenant) buryInQueue(q *Queue, to string, d queue.Dead, done func(error)) {
+	target := t.queues.lookup(to)
 	if target == nil {
 		done(nil)
 		return
 	}
-	record, err := t.deathCertificate(cfg.Name, d)
+	record, err := t.deathCertificate(q.config.Name, d)
 	if err != nil {
 		done(err)
 		return
 	}
-	target.AppendFunc(record, func(err error) {
-		if errors.Is(err, queue.ErrDeleted) {
-			err = nil
-		}
-		done(err)
-	})
+	target.AppendFunc(queue.Record{Data: record, Priority: d.Priority}, func(err error) { done(deadLetterError(err)) })
 }
 
-func (t *tenant) buryOnSubject(cfg *QueueConfig, d queue.Dead, done func(error)) {
+// deadLetterError is what a failed append of a dead letter means: a queue that has gone, or that refuses what is above its limit, does not want it.
+func deadLetterError(err error) error {
+	if errors.Is(err, queue.ErrDeleted) || errors.Is(err, queue.ErrOverflow) {
+		return nil
+	}
+	return err
+}
+
+// Bury appends a dead letter to queues, as Router.Bury has to: done is called when all have it. A queue that has gone, or that refuses what is above its limit, does not
+// count.
+func (b *Bus) Bury(queues []*Queue, r queue.Record, done func(error)) {
+	if len(queues) == 0 {
+		done(nil)
+		return
+	}
+	all := &joint{done: done, meaning: deadLetterError}
+	all.left.Store(int64(len(queues)))
+	for _, q := range queues {
+		q.AppendFunc(r, all.one)
+	}
+}
+
+func (t *tenant) buryOnSubject(q *Queue, subject string, d queue.Dead, done func(error)) {
 	m, err := t.gateway.Message(d.Record)
 	if err != nil {
 		done(err)
 		return
 	}
-	m = &Message{Subject: cfg.DeadLetter.Subject, Header: withDeath(m.Header, cfg.Name, d), Data: m.Data}
+	m = &Message{Subject: subject, Header: withDeath(m.Header, q.config.Name, d), Data: m.Data}
 	queues, _ := t.route(m, nil)
 	if t.interest(m.Subject) {
 		if err := t.publishLive(m, false); err != nil {
@@ -87,6 +108,10 @@ func (t *tenant) deathCertificate(name string, d queue.Dead) ([]byte, error) {
 func withDeath(h Header, name string, d queue.Dead) Header {
 	if h == nil {
 		h = Header{}
+	}
+	if x := h.Get(HeaderExpiration); x != "" { // it would die of it again
+		h.Del(HeaderExpiration)
+		h.Set(HeaderOriginalExpiration, x)
 	}
 	h.Set(HeaderDeathReason, d.Reason.String())
 	h.Set(HeaderDeathQueue, EncodeKey(name)) // a queue's name may be any bytes, a header value may not

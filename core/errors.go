@@ -85,6 +85,7 @@ func AsError(err error) *Error {
 		{queue.ErrDeleted, CodeNotFound, "the queue was deleted"},
 		{queue.ErrInUse, CodeLocked, "the queue is consumed exclusively, or has consumers already"},
 		{queue.ErrNotEmpty, CodePreconditionFailed, "the queue is not empty"},
+		{queue.ErrOverflow, CodeResourceExhausted, "the queue has reached its limit"},
 		{queue.ErrFull, CodeResourceExhausted, "the memory for queues is full"},
 		{queue.ErrClosed, CodeUnavailable, "the queue is not available now"},
 		{queue.ErrFenced, CodeUnavailable, "the queue is not available now"},

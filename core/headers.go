@@ -8,7 +8,7 @@ import (
 
 // Headers that tell a consumer of a dead-letter queue why the message is there (text form).
 const (
-	HeaderDeathReason = "Portico-Death-Reason" // "rejected" or "delivery_limit"
+	HeaderDeathReason = "Portico-Death-Reason" // "rejected", "delivery_limit", "expired" or "maxlen"
 	HeaderDeathQueue  = "Portico-Death-Queue"  // the queue it left
 	HeaderDeathCount  = "Portico-Death-Count"  // how often it had been delivered there, decimal
 )

@@ -10,6 +10,7 @@ import (
 
 	"portico/core"
 	"portico/core/coretest"
+	"portico/core/queue"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/nats-io/nats.go"
@@ -189,6 +190,12 @@ func (r fixed) Route(m *core.Message, dst []*core.Queue) []*core.Queue {
 	}
 	return dst
 }
+
+// Bury implements core.Router.
+func (r fixed) Bury(_ *core.Queue, _ core.DeadLetter, _ queue.Dead, done func(error)) { done(nil) }
+
+// Rules implements core.Router.
+func (r fixed) Rules(c *core.QueueConfig) core.QueueRules { return c.QueueRules }
 
 func TestRouterGetsRequestsWithTheirReply(t *testing.T) {
 	g := coretest.Start(t)

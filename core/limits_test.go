@@ -6,6 +6,7 @@ import (
 
 	"portico/core"
 	"portico/core/coretest"
+	"portico/core/queue"
 )
 
 // TestSmallMaxMessage: the limit on messages is none on the log entries that many of them share.
@@ -20,7 +21,7 @@ func TestSmallMaxMessage(t *testing.T) {
 	left.Store(records)
 	all := make(chan struct{})
 	for range records {
-		q.AppendFunc(make([]byte, 190), func(err error) {
+		q.AppendFunc(queue.Record{Data: make([]byte, 190)}, func(err error) {
 			if err != nil {
 				failed.Add(1)
 			}

@@ -4,6 +4,10 @@ import (
 	"encoding/binary"
 	"net/textproto"
 	"slices"
+	"strconv"
+	"strings"
+
+	"portico/core/queue"
 )
 
 // Header holds a message's text headers. Names keep the case they came with; look-ups ignore case.
@@ -53,20 +57,21 @@ func (h Header) Del(name string) {
 
 // Header names that every door maps to its own fields (the table is in docs/architecture.md).
 const (
-	HeaderContentType     = "Content-Type"
-	HeaderContentEncoding = "Content-Encoding"
-	HeaderMessageID       = "Portico-Message-Id"
-	HeaderCorrelationID   = "Portico-Correlation-Id"
-	HeaderType            = "Portico-Type"
-	HeaderAppID           = "Portico-App-Id"
-	HeaderUserID          = "Portico-User-Id"
-	HeaderTimestamp       = "Portico-Timestamp"     // seconds since 1970, decimal
-	HeaderExpiration      = "Portico-Expiration"    // milliseconds, decimal
-	HeaderPriority        = "Portico-Priority"      // 0..255, decimal
-	HeaderDeliveryMode    = "Portico-Delivery-Mode" // 1 or 2
-	HeaderReplyTo         = "Portico-Reply-To"      // an AMQP reply_to that names a queue, not a subject
-	HeaderOrigin          = "Portico-Origin"        // reserved for gateways; taken off whatever comes in
-	HeaderAMQP            = "Portico-Amqp"          // base64 of the AMQP property list, beside its readable form
+	HeaderContentType        = "Content-Type"
+	HeaderContentEncoding    = "Content-Encoding"
+	HeaderMessageID          = "Portico-Message-Id"
+	HeaderCorrelationID      = "Portico-Correlation-Id"
+	HeaderType               = "Portico-Type"
+	HeaderAppID              = "Portico-App-Id"
+	HeaderUserID             = "Portico-User-Id"
+	HeaderTimestamp          = "Portico-Timestamp"           // seconds since 1970, decimal
+	HeaderExpiration         = "Portico-Expiration"          // milliseconds, decimal
+	HeaderPriority           = "Portico-Priority"            // 0..255, decimal
+	HeaderDeliveryMode       = "Portico-Delivery-Mode"       // 1 or 2
+	HeaderReplyTo            = "Portico-Reply-To"            // an AMQP reply_to that names a queue, not a subject
+	HeaderOrigin             = "Portico-Origin"              // reserved for gateways; taken off whatever comes in
+	HeaderOriginalExpiration = "Portico-Original-Expiration" // of a message that died
+	HeaderAMQP               = "Portico-Amqp"                // base64 of the AMQP property list, beside its readable form
 )
 
 // Message is what travels: immutable once published. The payload is never rewritten.
@@ -137,6 +142,36 @@ func Seal(m *Message) []byte {
 	props := AppendHeader(nil, m.Header)
 	dst := make([]byte, 0, 1+4*binary.MaxVarintLen32+len(m.Subject)+len(m.Reply)+len(props)+len(m.Data))
 	return append(AppendEnvelope(dst, FormText, m.Subject, m.Reply, props), m.Data...)
+}
+
+// SealRecord is m as a queue takes it: Seal, with the time it may wait and its priority. Values that mean nothing are passed over; Publish and Append refuse them.
+func SealRecord(m *Message) queue.Record {
+	ttl, priority, _ := timing(m.Header)
+	return queue.Record{Data: Seal(m), TTL: ttl, Priority: priority}
+}
+
+// timing reads expiration and priority. CodeInvalid.
+func timing(h Header) (ttl queue.Bound, priority uint8, err error) {
+	for name, values := range h {
+		switch {
+		case len(values) != 1:
+		case strings.EqualFold(name, HeaderExpiration):
+			n, bad := strconv.ParseUint(values[0], 10, 63)
+			if bad != nil || n > maxMillis {
+				err = Errorf(CodeInvalid, "%s %q: want milliseconds, at most %d", HeaderExpiration, values[0], int64(maxMillis))
+				continue
+			}
+			ttl = queue.AtMost(int64(n))
+		case strings.EqualFold(name, HeaderPriority):
+			n, bad := strconv.ParseUint(values[0], 10, 8)
+			if bad != nil {
+				err = Errorf(CodeInvalid, "%s %q: want a number up to 255", HeaderPriority, values[0])
+				continue
+			}
+			priority = uint8(n)
+		}
+	}
+	return ttl, priority, err
 }
 
 // AppendHeader appends h in the text form: count, then for each name (sorted) its length and bytes, the number of its

@@ -53,8 +53,8 @@ func (b *Bus) Append(q *Queue, m *Message, done func(error)) {
 		done(err)
 		return
 	}
-	record, waiting := Seal(m), b.tenant.gateway.underway
-	size := int64(len(record))
+	record, waiting := SealRecord(m), b.tenant.gateway.underway
+	size := int64(len(record.Data))
 	if err := waiting.enter(size); err != nil {
 		done(err)
 		return
@@ -72,6 +72,9 @@ func (b *Bus) Append(q *Queue, m *Message, done func(error)) {
 func (b *Bus) admitTo(q *Queue, m *Message) (*Message, error) {
 	size, err := checkHeader(m.Header)
 	if err != nil {
+		return nil, err
+	}
+	if _, _, err := timing(m.Header); err != nil {
 		return nil, err
 	}
 	if err := b.tenant.checkSize(size + len(m.Data)); err != nil {
@@ -98,6 +101,9 @@ func (b *Bus) without(m *Message) *Message {
 func (b *Bus) admit(m *Message) (*Message, error) {
 	size, err := checkHeader(m.Header)
 	if err != nil {
+		return nil, err
+	}
+	if _, _, err := timing(m.Header); err != nil {
 		return nil, err
 	}
 	if err := b.tenant.checkSize(size + len(m.Data)); err != nil {
@@ -163,10 +169,10 @@ func (t *tenant) keep(m *Message, queues []*Queue, done func(error)) {
 	case 0:
 		done(nil)
 	case 1:
-		queues[0].AppendFunc(Seal(m), func(err error) { done(appendError(err)) })
+		queues[0].AppendFunc(SealRecord(m), func(err error) { done(appendError(err)) })
 	default:
-		record := Seal(m)
-		all := &joint{done: done}
+		record := SealRecord(m)
+		all := &joint{done: done, meaning: appendError}
 		all.left.Store(int64(len(queues)))
 		for _, q := range queues {
 			q.AppendFunc(record, all.one)
@@ -176,15 +182,16 @@ func (t *tenant) keep(m *Message, queues []*Queue, done func(error)) {
 
 // joint calls done when all of several appends were answered.
 type joint struct {
-	done func(error)
-	left atomic.Int64
+	done    func(error)
+	meaning func(error) error // of a failed append to done
+	left    atomic.Int64
 
 	mu  sync.Mutex
 	err error // guarded by mu
 }
 
 func (j *joint) one(err error) {
-	if err = appendError(err); err != nil {
+	if err = j.meaning(err); err != nil {
 		j.mu.Lock()
 		if j.err == nil {
 			j.err = err

@@ -11,54 +11,6 @@ import (
 	"portico/core/queue"
 )
 
-// QueueConfig describes a queue.
-type QueueConfig struct {
-	Name          string            `json:"name"` // any bytes 1..255 without NUL
-	Durable       bool              `json:"durable"`
-	AutoDelete    bool              `json:"auto_delete"` // deleted when its last consumer goes
-	Owner         string            `json:"-"`           // "" or the connection that alone may use it; such queues are never durable
-	MaxDeliveries uint32            `json:"max_deliveries"`
-	DeadLetter    DeadLetter        `json:"dead_letter"`
-	Attributes    map[string]string `json:"attributes"` // any bytes; for the door that declared it, core does not look
-}
-
-const maxQueueName = 255
-
-func (c *QueueConfig) check() error {
-	switch {
-	case c.Name == "" || len(c.Name) > maxQueueName || strings.Contains(c.Name, "\x00"):
-		return Errorf(CodeInvalid, "queue name: want 1 to %d bytes, none of them NUL", maxQueueName)
-	case c.Owner != "" && c.Durable:
-		return Errorf(CodeInvalid, "a queue with an owner cannot be durable")
-	case c.DeadLetter.Queue != "" && c.DeadLetter.Subject != "":
-		return Errorf(CodeInvalid, "dead letters go to a queue or to a subject, not both")
-	case c.DeadLetter.Subject != "":
-		return checkSubject(c.DeadLetter.Subject)
-	}
-	return nil
-}
-
-// sameAs returns CodePreconditionFailed if a queue described by c cannot be taken for one described by o.
-func (c *QueueConfig) sameAs(o *QueueConfig) error {
-	differs := ""
-	switch {
-	case c.Durable != o.Durable:
-		differs = "durable"
-	case c.AutoDelete != o.AutoDelete:
-		differs = "auto_delete"
-	case c.MaxDeliveries != o.MaxDeliveries:
-		differs = "max_deliveries"
-	case c.DeadLetter != o.DeadLetter:
-		differs = "dead_letter"
-	default:
-		return nil
-	}
-	return Errorf(CodePreconditionFailed, "queue %q exists with another %s", c.Name, differs)
-}
-
-// Config is the description; do not change its map.
-func (q *Queue) Config() QueueConfig { return q.config }
-
 // registry knows the queues of a tenant.
 type registry struct {
 	// guarded by mu
@@ -131,8 +83,8 @@ func (r *registry) all() []*Queue {
 	return slices.SortedFunc(maps.Values(r.byName), func(a, b *Queue) int { return strings.Compare(a.config.Name, b.config.Name) })
 }
 
-// DeclareQueue creates the queue, or returns the one that exists: CodePreconditionFailed when durable, auto_delete, max_deliveries or dead_letter differ
-// (Attributes and Owner are the door's to compare). Durable queues are on disk when it returns. created tells which. It needs permission to subscribe to the queue,
+// DeclareQueue creates the queue, or returns the one that exists: CodePreconditionFailed when one of its properties differs (Attributes and Owner are the
+// door's to compare). Durable queues are on disk when it returns. created tells which. It needs permission to subscribe to the queue,
 // and to publish where its dead letters go. Other errors: CodeInvalid, CodePermissionDenied, CodeUnavailable.
 func (b *Bus) DeclareQueue(ctx context.Context, cfg QueueConfig) (q *Queue, created bool, err error) {
 	if err := cfg.check(); err != nil {
@@ -148,6 +100,7 @@ func (b *Bus) DeclareQueue(ctx context.Context, cfg QueueConfig) (q *Queue, crea
 	}
 	defer unlock()
 	if q := t.queues.lookup(cfg.Name); q != nil {
+		q.Touch()
 		return q, false, q.config.sameAs(&cfg)
 	}
 	q, err = t.create(ctx, cfg)
@@ -187,11 +140,11 @@ func (t *tenant) create(ctx context.Context, cfg QueueConfig) (*Queue, error) {
 func (t *tenant) open(ctx context.Context, cfg QueueConfig) (*Queue, error) {
 	q := &Queue{config: cfg}
 	engine := queue.Config{
-		Name: cfg.Name, MaxDeliveries: cfg.MaxDeliveries, DeadLetter: t.bury(&q.config),
-		Budget: t.gateway.budget, Observe: t.gateway.metrics.observe,
+		Name: cfg.Name, Rules: t.engineRules(q), MaxPriority: cfg.MaxPriority, SingleActive: cfg.SingleActive, Weigh: weigh,
+		Budget: t.gateway.budget, Observe: t.gateway.metrics.observe, Unused: func() { t.deleteUnused(q) },
 	}
 	if cfg.AutoDelete {
-		engine.Idle = func() { t.deleteIdle(q) }
+		engine.Idle = func() { t.deleteUnused(q) }
 	}
 	var log queue.Log
 	if cfg.Durable {
@@ -310,12 +263,12 @@ func (t *tenant) remove(ctx context.Context, q *Queue, unused, empty bool) (read
 // after the last consumer; a door that is about to tell its client that the consumer has gone calls it first.
 func (b *Bus) DeleteIdle(q *Queue) {
 	if q.config.AutoDelete {
-		b.tenant.deleteIdle(q)
+		b.tenant.deleteUnused(q)
 	}
 }
 
-// deleteIdle deletes an auto-delete queue whose last consumer has gone, unless another came.
-func (t *tenant) deleteIdle(q *Queue) {
+// deleteUnused deletes a queue whose last consumer has gone, or that has expired, unless another consumer came.
+func (t *tenant) deleteUnused(q *Queue) {
 	ctx, cancel := context.WithTimeout(t.gateway.ctx, subscribeTimeout)
 	defer cancel()
 	unlock, err := t.queues.lock(ctx, q.config.Name)
@@ -327,6 +280,6 @@ func (t *tenant) deleteIdle(q *Queue) {
 		return
 	}
 	if _, err := t.remove(ctx, q, true, false); err != nil && AsError(err).Code != CodePreconditionFailed {
-		t.gateway.log.Warn("auto-delete queue not deleted", "queue", q.config.Name, "err", err)
+		t.gateway.log.Warn("unused queue not deleted", "queue", q.config.Name, "err", err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 func TestDeclareFindsWhatExists(t *testing.T) {
 	g := coretest.Start(t)
 	b := login(t, g)
-	cfg := core.QueueConfig{Name: "q", Durable: true, MaxDeliveries: 3, DeadLetter: core.DeadLetter{Queue: "dead"}, Attributes: map[string]string{"a": "1"}}
+	cfg := core.QueueConfig{Name: "q", Durable: true, QueueRules: core.QueueRules{MaxDeliveries: 3, DeadLetter: core.DeadLetter{Queue: "dead"}}, Attributes: map[string]string{"a": "1"}}
 	q, created, err := b.DeclareQueue(t.Context(), cfg)
 	if err != nil || !created {
 		t.Fatalf("first: created %v, %v", created, err)
@@ -72,9 +72,9 @@ func TestQueueNames(t *testing.T) {
 	}
 	_, _, err := b.DeclareQueue(t.Context(), core.QueueConfig{Name: "q", Durable: true, Owner: "me"})
 	wantCode(t, "durable with an owner", err, core.CodeInvalid)
-	_, _, err = b.DeclareQueue(t.Context(), core.QueueConfig{Name: "q", DeadLetter: core.DeadLetter{Queue: "a", Subject: "b"}})
+	_, _, err = b.DeclareQueue(t.Context(), core.QueueConfig{Name: "q", QueueRules: core.QueueRules{DeadLetter: core.DeadLetter{Queue: "a", Subject: "b"}}})
 	wantCode(t, "two places for dead letters", err, core.CodeInvalid)
-	_, _, err = b.DeclareQueue(t.Context(), core.QueueConfig{Name: "q", DeadLetter: core.DeadLetter{Subject: "a.*"}})
+	_, _, err = b.DeclareQueue(t.Context(), core.QueueConfig{Name: "q", QueueRules: core.QueueRules{DeadLetter: core.DeadLetter{Subject: "a.*"}}})
 	wantCode(t, "dead letters to a wildcard", err, core.CodeInvalid)
 }
 
@@ -242,8 +242,8 @@ func TestManyDeclareAtOnce(t *testing.T) {
 func TestDurableQueuesComeBack(t *testing.T) {
 	dir := t.TempDir()
 	weird := "\xff *>\r\n.é"
-	cfg := core.QueueConfig{Name: weird, Durable: true, MaxDeliveries: 5, AutoDelete: true,
-		DeadLetter: core.DeadLetter{Queue: "\xfe"}, Attributes: map[string]string{"raw": "\x00\xff\x80", "": "x"}}
+	cfg := core.QueueConfig{Name: weird, Durable: true, AutoDelete: true,
+		QueueRules: core.QueueRules{MaxDeliveries: 5, DeadLetter: core.DeadLetter{Queue: "\xfe"}}, Attributes: map[string]string{"raw": "\x00\xff\x80", "": "x"}}
 	t.Run("before", func(t *testing.T) {
 		g := coretest.Start(t, coretest.DataDir(dir))
 		b := login(t, g)
@@ -348,7 +348,7 @@ func TestDeadLetters(t *testing.T) {
 	g := coretest.Start(t)
 	g.Translate(core.FormAMQP, upper{})
 	b := login(t, g)
-	work := declare(t, b, core.QueueConfig{Name: "work queue", Durable: true, DeadLetter: core.DeadLetter{Queue: "dead"}})
+	work := declare(t, b, core.QueueConfig{Name: "work queue", Durable: true, QueueRules: core.QueueRules{DeadLetter: core.DeadLetter{Queue: "dead"}}})
 	bind(t, b, "jobs", "work queue")
 	publish(t, b, &core.Message{Subject: "jobs", Data: []byte("nobody wants it")})
 	settle(t, work, queue.Reject) // there is no queue "dead": dropped
@@ -361,7 +361,7 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("dead letter %+v", m)
 	}
 	kept := make(chan error, 1)
-	work.AppendFunc(append(core.AppendEnvelope(nil, core.FormAMQP, "", "", []byte("P")), "amqp"...), func(err error) { kept <- err })
+	work.AppendFunc(queue.Record{Data: append(core.AppendEnvelope(nil, core.FormAMQP, "", "", []byte("P")), "amqp"...)}, func(err error) { kept <- err })
 	if err := receive(t, kept); err != nil {
 		t.Fatal(err)
 	}
@@ -375,7 +375,7 @@ func TestDeadLetters(t *testing.T) {
 func TestDeadLettersToASubject(t *testing.T) {
 	g := coretest.Start(t)
 	b := login(t, g)
-	work := declare(t, b, core.QueueConfig{Name: "work", MaxDeliveries: 2, DeadLetter: core.DeadLetter{Subject: "dead.work"}})
+	work := declare(t, b, core.QueueConfig{Name: "work", QueueRules: core.QueueRules{MaxDeliveries: 2, DeadLetter: core.DeadLetter{Subject: "dead.work"}}})
 	dead := declare(t, b, core.QueueConfig{Name: "dead"})
 	bind(t, b, "jobs", "work")
 	bind(t, b, "dead.>", "dead")

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"portico/core/queue"
 )
 
 const (
@@ -20,18 +22,39 @@ const (
 
 // definition is how a durable queue's description is kept. What may be any bytes is a []byte, which JSON keeps exactly.
 type definition struct {
+	Type          QueueType         `json:"type,omitempty"`
 	AutoDelete    bool              `json:"auto_delete,omitempty"`
+	MaxPriority   uint8             `json:"max_priority,omitempty"`
+	SingleActive  bool              `json:"single_active,omitempty"`
 	MaxDeliveries uint32            `json:"max_deliveries,omitempty"`
 	DeadQueue     []byte            `json:"dead_queue,omitempty"`
 	DeadSubject   string            `json:"dead_subject,omitempty"`
+	DeadExchange  []byte            `json:"dead_exchange"` // null: none, as with the key
+	DeadKey       []byte            `json:"dead_key"`
+	TTL           queue.Bound       `json:"ttl,omitzero"`
+	Expires       queue.Bound       `json:"expires,omitzero"`
+	MaxLength     queue.Bound       `json:"max_length,omitzero"`
+	MaxBytes      queue.Bound       `json:"max_bytes,omitzero"`
+	Overflow      queue.Overflow    `json:"overflow,omitzero"`
 	Attributes    map[string][]byte `json:"attributes,omitempty"`
 }
+
+func (t Text) octets() []byte {
+	if !t.Set {
+		return nil
+	}
+	return append([]byte{}, t.V...)
+}
+
+func textOf(octets []byte) Text { return Text{Set: octets != nil, V: string(octets)} }
 
 // define writes a durable queue's definition.
 func (t *tenant) define(ctx context.Context, cfg *QueueConfig) error {
 	d := definition{
-		AutoDelete: cfg.AutoDelete, MaxDeliveries: cfg.MaxDeliveries,
-		DeadQueue: []byte(cfg.DeadLetter.Queue), DeadSubject: cfg.DeadLetter.Subject, Attributes: map[string][]byte{},
+		Type: cfg.Type, AutoDelete: cfg.AutoDelete, MaxPriority: cfg.MaxPriority, SingleActive: cfg.SingleActive, MaxDeliveries: cfg.MaxDeliveries,
+		DeadQueue: []byte(cfg.DeadLetter.Queue), DeadSubject: cfg.DeadLetter.Subject,
+		DeadExchange: cfg.DeadLetter.Exchange.octets(), DeadKey: cfg.DeadLetter.RoutingKey.octets(),
+		TTL: cfg.TTL, Expires: cfg.Expires, MaxLength: cfg.MaxLength, MaxBytes: cfg.MaxBytes, Overflow: cfg.Overflow, Attributes: map[string][]byte{},
 	}
 	for k, v := range cfg.Attributes {
 		d.Attributes[k] = []byte(v)
@@ -54,8 +77,11 @@ func configOf(e TableEntry) (QueueConfig, error) {
 		return QueueConfig{}, fmt.Errorf("decode definition of queue %q: %w", e.Key, err)
 	}
 	cfg := QueueConfig{
-		Name: e.Key, Durable: true, AutoDelete: d.AutoDelete, MaxDeliveries: d.MaxDeliveries,
-		DeadLetter: DeadLetter{Queue: string(d.DeadQueue), Subject: d.DeadSubject},
+		Name: e.Key, Type: d.Type, Durable: true, AutoDelete: d.AutoDelete, MaxPriority: d.MaxPriority, SingleActive: d.SingleActive,
+		QueueRules: QueueRules{
+			MaxDeliveries: d.MaxDeliveries, TTL: d.TTL, Expires: d.Expires, MaxLength: d.MaxLength, MaxBytes: d.MaxBytes, Overflow: d.Overflow,
+			DeadLetter: DeadLetter{Queue: string(d.DeadQueue), Subject: d.DeadSubject, Exchange: textOf(d.DeadExchange), RoutingKey: textOf(d.DeadKey)},
+		},
 	}
 	for k, v := range d.Attributes {
 		if cfg.Attributes == nil {

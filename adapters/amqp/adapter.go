@@ -21,6 +21,7 @@ type Config struct {
 	ChannelMax       uint16        // highest channel number offered; default 2047
 	Heartbeat        time.Duration // offered, in whole seconds; default 60 s, negative: none
 	HandshakeTimeout time.Duration // from the first octet to connection.open; default 10 s
+	ConsumerTimeout  time.Duration // a delivery not acknowledged for so long closes its channel; default 30 min, negative: never
 	Product          string        // server-properties: product; clients choose their behaviour by it; default "RabbitMQ"
 	Version          string        // server-properties: version; default "3.13.7"
 }
@@ -31,6 +32,7 @@ const (
 	defaultChannelMax       = 2047
 	defaultHeartbeat        = time.Minute
 	defaultHandshakeTimeout = 10 * time.Second
+	defaultConsumerTimeout  = 30 * time.Minute
 	defaultProduct          = "RabbitMQ"
 	defaultVersion          = "3.13.7"
 )
@@ -59,6 +61,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.HandshakeTimeout == 0 {
 		c.HandshakeTimeout = defaultHandshakeTimeout
+	}
+	if c.ConsumerTimeout == 0 {
+		c.ConsumerTimeout = defaultConsumerTimeout
 	}
 	if c.Product == "" {
 		c.Product = defaultProduct
@@ -132,6 +137,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	defer stopAccepting()
 	var watch sync.WaitGroup
 	watch.Go(func() { a.watchAlarms(run) })
+	watch.Go(func() { a.watchTimeouts(run) })
 
 	err := a.accept(ctx)
 	a.drain()

@@ -1,62 +1,141 @@
 package amqp
 
 import (
+	"time"
+
 	"portico/adapters/amqp/broker"
 	"portico/adapters/amqp/wire"
+	"portico/core"
+	"portico/core/queue"
 )
 
-// comparedArguments are those that a redeclaration must repeat; others are ignored [RMQ: only arguments known to the queue type count].
-var comparedArguments = []string{
-	"x-queue-type", "x-message-ttl", "x-expires", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-max-length",
-	"x-max-length-bytes", "x-overflow", "x-max-priority", "x-single-active-consumer",
-}
-
-// ofOtherTypes are arguments that RabbitMQ knows, but not for a classic queue.
-var ofOtherTypes = []string{
-	"x-delivery-limit", "x-dead-letter-strategy", "x-quorum-initial-group-size", "x-max-age",
-	"x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes", "x-initial-cluster-size",
-}
-
-// checkQueueArguments refuses what a new queue would not keep its word on. Arguments nobody knows are ignored, as are those that only say how
-// RabbitMQ stores a queue.
-func checkQueueArguments(name, vhost string, t wire.Table) error {
-	invalid := func(arg, why string) error {
-		return wire.ChanErrorf(wire.PreconditionFailed, "invalid arg '%s' for queue '%s' in vhost '%s': %s", arg, name, vhost, why)
+// queueConfig is what a declaration with these arguments describes.
+func queueConfig(name string, a broker.QueueArguments) core.QueueConfig {
+	cfg := core.QueueConfig{Name: name, SingleActive: a.SingleActiveConsumer, QueueRules: queueRules(a)}
+	if a.Type != broker.Classic {
+		cfg.Type = core.QueueType(a.Type)
 	}
-	for _, arg := range comparedArguments {
-		v, present := t[arg]
-		switch {
-		case !present || v == nil:
-		case arg == "x-queue-type":
-			if why := checkQueueType(v); why != "" {
-				return invalid(arg, why)
-			}
-		case arg == "x-single-active-consumer" && broker.Equivalent(v, false):
-		default:
-			return invalid(arg, "not implemented yet")
+	if a.MaxPriority != nil {
+		cfg.MaxPriority = *a.MaxPriority
+	}
+	return cfg
+}
+
+// queueRules are the rules that arguments, or arguments and policies, ask for.
+func queueRules(a broker.QueueArguments) core.QueueRules {
+	r := core.QueueRules{
+		TTL: millis(a.MessageTTL), Expires: millis(a.Expires), MaxLength: bound(a.MaxLength), MaxBytes: bound(a.MaxLengthBytes),
+		DeadLetter: core.DeadLetter{Exchange: optional(a.DeadLetterExchange), RoutingKey: optional(a.DeadLetterRoutingKey)},
+	}
+	switch a.Overflow {
+	case broker.RejectPublish:
+		r.Overflow = queue.RejectPublish
+	case broker.RejectPublishDLX:
+		r.Overflow = queue.RejectPublishDLX
+	}
+	if n := a.DeliveryLimit; n != nil && *n >= 0 && *n < maxDeliveryLimit {
+		r.MaxDeliveries = uint32(*n) + 1 // RabbitMQ counts returns, the engine deliveries
+	}
+	return r
+}
+
+// maxDeliveryLimit is above what anybody delivers a message: as good as no limit.
+const maxDeliveryLimit = 1 << 31
+
+// arguments are what a queue of any door would have been declared with here.
+func arguments(c *core.QueueConfig) broker.QueueArguments {
+	a := broker.QueueArguments{
+		Type: broker.Classic, MessageTTL: duration(c.TTL), Expires: duration(c.Expires), MaxLength: number(c.MaxLength), MaxLengthBytes: number(c.MaxBytes),
+		DeadLetterExchange: pointer(c.DeadLetter.Exchange), DeadLetterRoutingKey: pointer(c.DeadLetter.RoutingKey), SingleActiveConsumer: c.SingleActive,
+	}
+	if c.Type != core.ClassicQueue {
+		a.Type = broker.QueueType(c.Type)
+	}
+	if c.Overflow != queue.DropHead {
+		a.Overflow = broker.Overflow(c.Overflow.String())
+	}
+	if c.MaxPriority > 0 {
+		a.MaxPriority = &c.MaxPriority
+	}
+	if c.MaxDeliveries > 0 {
+		limit := int64(c.MaxDeliveries) - 1
+		a.DeliveryLimit = &limit
+	}
+	return a
+}
+
+// argumentTable are a's arguments as a client would have written them.
+func argumentTable(a broker.QueueArguments) wire.Table {
+	t := wire.Table{}
+	if a.Type != broker.Classic {
+		t["x-queue-type"] = string(a.Type)
+	}
+	for arg, d := range map[string]*time.Duration{"x-message-ttl": a.MessageTTL, "x-expires": a.Expires} {
+		if d != nil {
+			t[arg] = d.Milliseconds()
 		}
 	}
-	for _, arg := range ofOtherTypes {
-		if _, present := t[arg]; present {
-			return wire.ChanErrorf(wire.PreconditionFailed, "invalid arg '%s' for queue '%s' in vhost '%s' of queue type rabbit_classic_queue", arg, name, vhost)
+	for arg, n := range map[string]*int64{"x-max-length": a.MaxLength, "x-max-length-bytes": a.MaxLengthBytes, "x-delivery-limit": a.DeliveryLimit} {
+		if n != nil {
+			t[arg] = *n
 		}
 	}
-	if _, err := wire.AppendTable(nil, t); err != nil {
-		return wire.ChanErrorf(wire.PreconditionFailed, "arguments of queue '%s' in vhost '%s' cannot be kept", name, vhost)
+	for arg, s := range map[string]*string{"x-dead-letter-exchange": a.DeadLetterExchange, "x-dead-letter-routing-key": a.DeadLetterRoutingKey} {
+		if s != nil {
+			t[arg] = *s
+		}
 	}
-	return nil
+	if a.Overflow != "" {
+		t["x-overflow"] = string(a.Overflow)
+	}
+	if a.MaxPriority != nil {
+		t["x-max-priority"] = int64(*a.MaxPriority)
+	}
+	if a.SingleActiveConsumer {
+		t["x-single-active-consumer"] = true
+	}
+	return t
 }
 
-// checkQueueType says what is wrong with a queue type, "" for classic, the only one there is.
-func checkQueueType(v any) string {
-	switch t, isText := v.(string); {
-	case !isText:
-		return "a string is expected"
-	case t == "classic", t == "", t == "undefined":
-		return ""
-	case t == "quorum", t == "stream":
-		return "queue type '" + t + "' is not implemented yet"
-	default:
-		return "unsupported queue type '" + t + "'"
+func millis(d *time.Duration) queue.Bound {
+	if d == nil {
+		return queue.Bound{}
 	}
+	return queue.AtMost(d.Milliseconds())
+}
+
+func duration(b queue.Bound) *time.Duration {
+	if !b.Set {
+		return nil
+	}
+	d := time.Duration(b.N) * time.Millisecond
+	return &d
+}
+
+func bound(n *int64) queue.Bound {
+	if n == nil {
+		return queue.Bound{}
+	}
+	return queue.AtMost(*n)
+}
+
+func number(b queue.Bound) *int64 {
+	if !b.Set {
+		return nil
+	}
+	return &b.N
+}
+
+func optional(s *string) core.Text {
+	if s == nil {
+		return core.Text{}
+	}
+	return core.Some(*s)
+}
+
+func pointer(t core.Text) *string {
+	if !t.Set {
+		return nil
+	}
+	return &t.V
 }

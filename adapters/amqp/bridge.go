@@ -58,16 +58,13 @@ func (v *vhost) subjectExchange(subject string) (exchange, key string, ok bool) 
 
 // Route implements core.Router: the queues that exchanges lead m to. m came in by another door, or from a NATS or MQTT client.
 func (v *vhost) Route(m *core.Message, dst []*core.Queue) []*core.Queue {
-	headers := func() wire.Table {
-		p := headerProperties(m.Header)
-		return p.Headers
-	}
+	properties := func() wire.Properties { return headerProperties(m.Header) }
 	var names []string
 	if exchange, key, ok := v.subjectExchange(m.Subject); ok {
-		names = v.broker.RouteFrom(exchange, key, headers, names)
+		names = v.broker.RouteFrom(exchange, key, properties, names)
 	}
 	key, _ := core.DecodeKey(m.Subject)
-	names = v.broker.RouteFrom(amqTopic, key, headers, names)
+	names = v.broker.RouteFrom(amqTopic, key, properties, names)
 	return v.lookUp(names, dst)
 }
 
@@ -85,8 +82,8 @@ func (v *vhost) lookUp(names []string, dst []*core.Queue) []*core.Queue {
 func bindingPatterns(b broker.Binding) []string { return busPatterns(b.Source, b.Key) }
 
 // exchangePatterns are those that x needs by itself: with an alternate exchange it passes on what nothing is bound for.
-func exchangePatterns(x broker.Exchange) []string {
-	if x.Alternate() == "" {
+func (v *vhost) exchangePatterns(x broker.Exchange) []string {
+	if x.Alternate() == "" && v.policies.ForExchange(x.Name).Alternate() == "" {
 		return nil
 	}
 	return busPatterns(x.Name, "#")
@@ -103,12 +100,17 @@ func busPatterns(exchange, key string) []string {
 	return []string{everyKeyOf(exchange)}
 }
 
+// alternatePatterns are those of all exchanges with an alternate exchange.
+func (v *vhost) alternatePatterns() (all []string) {
+	for _, x := range v.broker.Exchanges() {
+		all = append(all, v.exchangePatterns(x)...)
+	}
+	return all
+}
+
 // allPatterns are the patterns of the whole topology, each as often as something needs it.
 func (v *vhost) allPatterns() []string {
-	var all []string
-	for _, x := range v.broker.Exchanges() {
-		all = append(all, exchangePatterns(x)...)
-	}
+	all := v.alternatePatterns()
 	for _, b := range v.broker.Bindings() {
 		all = append(all, bindingPatterns(b)...)
 	}

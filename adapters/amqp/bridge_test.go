@@ -140,7 +140,7 @@ func TestAppendedToTheQueue(t *testing.T) {
 	ch := d.channel(t)
 	declare(t, ch, "q")
 	q := value(d.gateway.System().Queue("q"))(t)
-	q.AppendFunc(core.Seal(&core.Message{Header: core.Header{core.HeaderPriority: {"300"}, "many": {"a", "b"}}, Data: []byte("x")}), nil)
+	q.AppendFunc(core.SealRecord(&core.Message{Header: core.Header{core.HeaderPriority: {"300"}, "many": {"a", "b"}}, Data: []byte("x")}), nil)
 	got := next(t, value(ch.Consume("q", "", true, false, false, false, nil))(t))
 	if got.Exchange != "" || got.RoutingKey != "q" || got.Headers[core.HeaderPriority] != "300" || fmt.Sprint(got.Headers["many"]) != "[a b]" {
 		t.Errorf("delivery %q %q %v", got.Exchange, got.RoutingKey, got.Headers)
@@ -188,7 +188,7 @@ func TestDeathIsNoted(t *testing.T) {
 	d := open(t)
 	bus := d.gateway.System()
 	value2(bus.DeclareQueue(t.Context(), core.QueueConfig{Name: "grave"}))(t)
-	value2(bus.DeclareQueue(t.Context(), core.QueueConfig{Name: "q", DeadLetter: core.DeadLetter{Queue: "grave"}}))(t)
+	value2(bus.DeclareQueue(t.Context(), core.QueueConfig{Name: "q", QueueRules: core.QueueRules{DeadLetter: core.DeadLetter{Queue: "grave"}}}))(t)
 	ch := d.channel(t)
 	must(t, ch.PublishWithContext(t.Context(), "", "q", false, false, client.Publishing{Headers: client.Table{"n": int8(1)}, Body: []byte("x")}))
 	got := next(t, value(ch.Consume("q", "", false, false, false, false, nil))(t))

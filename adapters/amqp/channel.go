@@ -20,6 +20,7 @@ type channel struct {
 	lastQueue string // what an empty queue name means
 	prefetch  int    // of consumers to come; 0: no limit
 	limit     *queue.Limit
+	global    bool // a channel-wide prefetch is set
 	tx        *transaction
 	holders   map[string]*consumer // who holds what basic.get took, by queue
 	gathered  []settlement

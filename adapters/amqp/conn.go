@@ -89,6 +89,7 @@ func newConn(a *Adapter, nc net.Conn) *conn {
 		frameMax: wire.FrameMinSize,
 		channels: map[uint16]*channel{}, exclusive: map[string]struct{}{}, exclusiveMost: exclusiveFirst, consumers: map[*consumer]struct{}{},
 	}
+	c.socket.onNudge = c.nudged
 	c.in = wire.NewReader(c.socket, wire.FrameMinSize)
 	return c
 }
@@ -112,6 +113,7 @@ func (c *conn) serve() {
 
 // run handles frames until something ends the connection; the error says what.
 func (c *conn) run() error {
+	c.socket.ready.Store(true)
 	for {
 		if !c.in.FrameBuffered() {
 			c.settleAll()

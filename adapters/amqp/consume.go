@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"math"
+	"time"
 
 	"portico/adapters/amqp/broker"
 	"portico/adapters/amqp/wire"
@@ -14,10 +15,14 @@ import (
 // consumer is one basic.consume, or the holder of what basic.get took from one queue.
 type consumer struct {
 	// immutable
-	channel *channel
-	tag     string
-	queue   *core.Queue
-	noAck   bool
+	channel   *channel
+	tag       string
+	queue     *core.Queue
+	noAck     bool
+	exclusive bool
+	priority  int
+	prefetch  int        // 0: no limit
+	arguments wire.Table // for listings
 
 	// set by the reader before the first delivery
 	source *queue.Consumer
@@ -40,17 +45,18 @@ func (ch *channel) basicConsume(m *wire.BasicConsume) error {
 	if err := ch.conn.mayRead(q); err != nil {
 		return err
 	}
-	if err := checkConsumerArguments(m.Arguments); err != nil {
+	priority, err := ch.checkConsume(q, m)
+	if err != nil {
 		return err
 	}
-	k := &consumer{channel: ch, tag: m.ConsumerTag, queue: q, noAck: m.NoAck}
+	k := &consumer{channel: ch, tag: m.ConsumerTag, queue: q, noAck: m.NoAck, exclusive: m.Exclusive, priority: priority, prefetch: ch.prefetch, arguments: m.Arguments}
 	if err := ch.claimTag(k); err != nil {
 		return err
 	}
-	if err := k.start(m.Exclusive); err != nil {
+	if err := k.start(); err != nil {
 		ch.releaseTag(k)
 		if errors.Is(err, queue.ErrInUse) {
-			return wire.ChanErrorf(wire.AccessRefused, "queue '%s' in vhost '%s' in exclusive use", q.Config().Name, ch.vhost().name)
+			return ch.inExclusiveUse(q)
 		}
 		return ch.queueError(q.Config().Name, err)
 	}
@@ -89,14 +95,14 @@ func (ch *channel) releaseTag(k *consumer) {
 }
 
 // start registers k with its queue, without credit yet.
-func (k *consumer) start(exclusive bool) (err error) {
+func (k *consumer) start() (err error) {
 	ch := k.channel
 	cfg := queue.ConsumerConfig{
 		Deliver: k.deliver, Room: ch.conn.out.room, Gone: k.ended,
-		AutoAck: k.noAck, Exclusive: exclusive,
+		AutoAck: k.noAck, Exclusive: k.exclusive, Priority: k.priority,
 	}
 	if !k.noAck {
-		cfg.Window = ch.prefetch > 0
+		cfg.Window = k.prefetch > 0
 		cfg.Limit = ch.sharedLimit()
 	}
 	k.source, err = k.queue.Consume(cfg)
@@ -121,19 +127,35 @@ func (k *consumer) begin() {
 		ch.cancelled(k)
 	}
 	ch.mu.Unlock()
-	if k.noAck || ch.prefetch == 0 {
+	if k.noAck || k.prefetch == 0 {
 		k.source.Grant(queue.Unlimited)
 	} else {
-		k.source.Grant(ch.prefetch)
+		k.source.Grant(k.prefetch)
 	}
 }
 
-// checkConsumerArguments refuses what would change who gets a message and is not there yet.
-func checkConsumerArguments(t wire.Table) error {
-	if v, ok := t["x-priority"]; ok && v != nil && !broker.Equivalent(v, int64(0)) {
-		return wire.ChanErrorf(wire.PreconditionFailed, "consumer argument 'x-priority' is not implemented yet")
+// checkConsume checks what only some queues allow, and reads the consumer's priority.
+func (ch *channel) checkConsume(q *core.Queue, m *wire.BasicConsume) (priority int, err error) {
+	cfg := q.Config()
+	if cfg.Type == core.QuorumQueue && ch.global {
+		return 0, wire.ConnErrorf(wire.NotImplemented, "queue '%s' in vhost '%s' does not support global qos", cfg.Name, ch.vhost().name)
 	}
-	return nil
+	if cfg.SingleActive && m.Exclusive {
+		return 0, ch.inExclusiveUse(q)
+	}
+	v, given := m.Arguments["x-priority"]
+	if !given {
+		return 0, nil
+	}
+	n, ok := broker.Integer(v)
+	if !ok {
+		return 0, wire.ChanErrorf(wire.PreconditionFailed, "invalid arg 'x-priority' for queue '%s' in vhost '%s': an integer is expected", cfg.Name, ch.vhost().name)
+	}
+	return int(n), nil
+}
+
+func (ch *channel) inExclusiveUse(q *core.Queue) error {
+	return wire.ChanErrorf(wire.AccessRefused, "queue '%s' in vhost '%s' in exclusive use", q.Config().Name, ch.vhost().name)
 }
 
 // basicCancel stops a consumer. Nothing is delivered to it after cancel-ok; what it holds stays with the channel.
@@ -163,6 +185,7 @@ func (ch *channel) basicQos(m *wire.BasicQos) error {
 		return wire.ConnErrorf(wire.NotImplemented, "prefetch_size!=0 (%d)", m.PrefetchSize)
 	}
 	if m.Global {
+		ch.global = m.PrefetchCount > 0
 		ch.sharedLimit().Resize(int(m.PrefetchCount))
 	} else {
 		ch.prefetch = int(m.PrefetchCount)
@@ -182,16 +205,17 @@ func (k *consumer) deliver(ds []queue.Delivery) {
 	}
 	out := ch.conn.out
 	b := out.begin()
+	now := time.Now().UnixMilli()
 	for i := range ds {
 		d := &ds[i]
 		ch.tag++
 		if !k.noAck {
-			ch.unacked.push(delivered{tag: ch.tag, handle: d.Handle, to: k})
+			ch.unacked.push(delivered{tag: ch.tag, handle: d.Handle, to: k, at: now})
 		}
 		if d.Redelivered {
 			redelivered++
 		}
-		p := ch.conn.open(k.queue, d.Record)
+		p := ch.conn.open(k.queue, d)
 		bytes += len(p.body)
 		b = ch.appendDelivery(b, k.tag, d.Redelivered, p)
 	}
@@ -274,12 +298,12 @@ func (ch *channel) basicGet(m *wire.BasicGet) error {
 		ch.send(&wire.BasicGetEmpty{})
 		return nil
 	}
-	p := ch.conn.open(q, d.Record)
+	p := ch.conn.open(q, &d)
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	ch.tag++
 	if !m.NoAck {
-		ch.unacked.push(delivered{tag: ch.tag, handle: d.Handle, to: k})
+		ch.unacked.push(delivered{tag: ch.tag, handle: d.Handle, to: k, at: time.Now().UnixMilli()})
 	}
 	out := ch.conn.out
 	b := out.begin()

@@ -368,14 +368,14 @@ func TestConsumersTakeTurns(t *testing.T) {
 	}
 }
 
-// A consumer argument that would change who gets what is refused.
-func TestConsumerPriorityIsRefused(t *testing.T) {
+// A consumer's priority is an integer.
+func TestConsumerPriorityIsChecked(t *testing.T) {
 	d := open(t)
 	ch := d.channel(t)
 	declare(t, ch, "q")
-	value(ch.Consume("q", "", true, false, false, false, client.Table{"x-priority": int32(0), "x-unknown": "ignored"}))(t)
-	_, err := ch.Consume("q", "", true, false, false, false, client.Table{"x-priority": int32(5)})
-	wantCode(t, err, 406, "PRECONDITION_FAILED - consumer argument 'x-priority' is not implemented yet")
+	value(ch.Consume("q", "", true, false, false, false, client.Table{"x-priority": int8(-3), "x-unknown": "ignored"}))(t)
+	_, err := ch.Consume("q", "", true, false, false, false, client.Table{"x-priority": "5"})
+	wantCode(t, err, 406, "PRECONDITION_FAILED - invalid arg 'x-priority' for queue 'q' in vhost '/': an integer is expected")
 }
 
 // Consumers of a channel are bounded.

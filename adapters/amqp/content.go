@@ -3,10 +3,10 @@ package amqp
 import (
 	"encoding/binary"
 	"strconv"
-	"strings"
 
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/queue"
 )
 
 // stage is how far a channel has come with a message.
@@ -42,7 +42,10 @@ type content struct {
 	mandatory bool
 	route     []byte // exchange and routing key, each behind its length; kept from message to message
 	extra     []string
-	props     []byte // scratch: route, then the property list
+	blind     []string // those of extra that are BCC's
+	props     []byte   // scratch: the envelope's props
+	ttl       queue.Bound
+	priority  uint8
 	record    []byte
 	body      int // where the body begins in record
 	left      uint64
@@ -50,8 +53,8 @@ type content struct {
 
 // message is a whole published message.
 type message struct {
-	record    []byte // an envelope; shared with every queue it goes to
-	route     []byte // exchange and routing key, encoded; valid until the next message of the channel
+	record    queue.Record // an envelope; shared with every queue it goes to
+	route     []byte       // exchange and routing key, encoded; valid until the next message of the channel
 	extra     []string
 	mandatory bool
 }
@@ -66,7 +69,7 @@ func (ch *channel) basicPublish(payload []byte) error {
 		return wire.ConnErrorf(wire.NotImplemented, "immediate=true")
 	}
 	in := &ch.in
-	in.stage, in.mandatory, in.extra = beforeHeader, mandatory, nil
+	in.stage, in.mandatory, in.extra, in.blind = beforeHeader, mandatory, nil, nil
 	in.route = appendRoute(in.route[:0], exchange, key)
 	return nil
 }
@@ -103,7 +106,7 @@ func (ch *channel) header(payload []byte) error {
 // begin starts the record.
 func (ch *channel) begin(raw []byte, reply string, size uint64) {
 	in := &ch.in
-	in.props = append(append(in.props[:0], in.route...), raw...)
+	in.props = append(appendBlind(append(in.props[:0], in.route...), in.blind), raw...)
 	room := 1 + 3*binary.MaxVarintLen32 + len(reply) + len(in.props)
 	in.record = core.AppendEnvelope(make([]byte, 0, room+int(min(size, bodyAtOnce))), core.FormAMQP, "", reply, in.props)
 	in.body, in.left, in.stage = len(in.record), size, inBody
@@ -151,7 +154,7 @@ func (in *content) arrived() int {
 // complete hands the message on.
 func (ch *channel) complete() error {
 	in := &ch.in
-	m := message{record: in.record, route: in.route, extra: in.extra, mandatory: in.mandatory}
+	m := message{record: queue.Record{Data: in.record, TTL: in.ttl, Priority: in.priority}, route: in.route, extra: in.extra, mandatory: in.mandatory}
 	ch.conn.tally.in++
 	ch.conn.tally.bytes += len(in.record) - in.body
 	in.stage, in.record, in.extra = betweenMessages, nil, nil
@@ -169,38 +172,95 @@ func (ch *channel) complete() error {
 	return ch.publish(m)
 }
 
-// appendRoute appends exchange and routing key, each behind its length: how props of core.FormAMQP begin. The property list follows.
+// The props of core.FormAMQP are exchange and routing key, each behind its length, then the keys of BCC, which receivers do not learn of (the length of all of them as a
+// varint, then each behind its own), then the property list.
+
+// appendRoute appends exchange and routing key.
 func appendRoute(dst, exchange, key []byte) []byte {
 	dst = append(append(dst, byte(len(exchange))), exchange...)
 	return append(append(dst, byte(len(key))), key...)
 }
 
-// splitProps undoes appendRoute; raw is the property list.
-func splitProps(props []byte) (exchange, key, raw []byte, ok bool) {
-	for _, part := range []*[]byte{&exchange, &key} {
-		if len(props) == 0 || len(props) < 1+int(props[0]) {
-			return nil, nil, nil, false
-		}
-		n := 1 + int(props[0])
-		*part, props = props[1:n:n], props[n:]
+// appendBlind appends the keys of BCC; each has at most 255 octets.
+func appendBlind(dst []byte, keys []string) []byte {
+	n := 0
+	for _, key := range keys {
+		n += 1 + len(key)
 	}
-	return exchange, key, props, true
+	dst = binary.AppendUvarint(dst, uint64(n))
+	for _, key := range keys {
+		dst = append(append(dst, byte(len(key))), key...)
+	}
+	return dst
+}
+
+// splitRoute undoes appendRoute.
+func splitRoute(b []byte) (exchange, key, rest []byte, ok bool) {
+	if exchange, b, ok = cutShort(b); !ok {
+		return nil, nil, nil, false
+	}
+	if key, b, ok = cutShort(b); !ok {
+		return nil, nil, nil, false
+	}
+	return exchange, key, b, true
+}
+
+func cutShort(b []byte) (part, rest []byte, ok bool) {
+	if len(b) == 0 || len(b) < 1+int(b[0]) {
+		return nil, nil, false
+	}
+	n := 1 + int(b[0])
+	return b[1:n:n], b[n:], true
+}
+
+// splitProps takes the props of core.FormAMQP apart; raw is the property list.
+func splitProps(props []byte) (exchange, key, raw []byte, ok bool) {
+	exchange, key, rest, ok := splitRoute(props)
+	if !ok {
+		return nil, nil, nil, false
+	}
+	n, w := binary.Uvarint(rest)
+	if w <= 0 || n > uint64(len(rest)-w) {
+		return nil, nil, nil, false
+	}
+	return exchange, key, rest[w+int(n):], true
+}
+
+// blindKeys are the keys of BCC.
+func blindKeys(props []byte) (keys []string) {
+	_, _, rest, _ := splitRoute(props)
+	n, w := binary.Uvarint(rest)
+	if w <= 0 || n > uint64(len(rest)-w) {
+		return nil
+	}
+	for rest = rest[w : w+int(n)]; len(rest) > 0; {
+		key, more, ok := cutShort(rest)
+		if !ok {
+			return keys
+		}
+		keys, rest = append(keys, string(key)), more
+	}
+	return keys
 }
 
 // vetted are the properties that vet looks at.
-const vetted = wire.FlagHeaders | wire.FlagReplyTo | wire.FlagExpiration | wire.FlagUserID
+const vetted = wire.FlagHeaders | wire.FlagReplyTo | wire.FlagExpiration | wire.FlagUserID | wire.FlagPriority
 
 // vet checks the properties that mean something to a server, takes BCC off, and replaces direct reply-to's name. raw comes back as it is unless
 // something had to change. reply is the bus subject that answers go to, "" for none.
 func (ch *channel) vet(raw []byte) (kept []byte, reply string, err error) {
 	flags := binary.BigEndian.Uint16(raw)
+	ch.in.ttl, ch.in.priority = queue.Bound{}, 0
 	if flags&vetted == 0 {
 		return raw, "", nil
 	}
 	if flags&wire.FlagExpiration != 0 {
-		if err := checkExpiration(string(wire.PeekExpiration(raw))); err != nil {
+		if ch.in.ttl, err = expiration(string(wire.PeekExpiration(raw))); err != nil {
 			return nil, "", err
 		}
+	}
+	if flags&wire.FlagPriority != 0 {
+		ch.in.priority = wire.PeekPriority(raw)
 	}
 	if flags&wire.FlagUserID != 0 {
 		if id := string(wire.PeekUserID(raw)); id != ch.conn.user {
@@ -219,28 +279,28 @@ func (ch *channel) vet(raw []byte) (kept []byte, reply string, err error) {
 	return raw, "", nil
 }
 
-func checkExpiration(s string) error {
-	if n, err := strconv.ParseUint(s, 10, 64); err != nil || n > maxExpiration || strings.HasPrefix(s, "+") {
-		return wire.ChanErrorf(wire.PreconditionFailed, "invalid expiration '%s': a number of milliseconds, at most %d, is expected", s, maxExpiration)
+// expiration reads a message's own time to live, in milliseconds.
+func expiration(s string) (queue.Bound, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || n > maxExpiration {
+		return queue.Bound{}, wire.ChanErrorf(wire.PreconditionFailed, "invalid expiration '%s': a number of milliseconds, at most %d, is expected", s, maxExpiration)
 	}
-	return nil
+	return queue.AtMost(int64(n)), nil
 }
 
 // copies reads the extra routing keys of the CC and BCC headers and takes BCC off [RMQ: sender-selected distribution].
 func (ch *channel) copies(raw []byte) ([]byte, error) {
 	table := wire.PeekHeaders(raw)
-	blind := wire.PeekTable(table, "BCC")
-	for name, value := range map[string][]byte{"CC": wire.PeekTable(table, "CC"), "BCC": blind} {
-		if value == nil {
-			continue
-		}
-		keys, err := routingKeys(name, value)
-		if err != nil {
-			return nil, err
-		}
-		ch.in.extra = append(ch.in.extra, keys...)
+	open, err := routingKeys("CC", wire.PeekTable(table, "CC"))
+	if err != nil {
+		return nil, err
 	}
-	if blind == nil {
+	value := wire.PeekTable(table, "BCC")
+	if ch.in.blind, err = routingKeys("BCC", value); err != nil {
+		return nil, err
+	}
+	ch.in.extra = append(open, ch.in.blind...)
+	if value == nil {
 		return raw, nil
 	}
 	p, err := wire.DecodeProperties(raw)
@@ -251,7 +311,11 @@ func (ch *channel) copies(raw []byte) ([]byte, error) {
 	return p.Append(nil), nil
 }
 
+// routingKeys are the keys of header name; value is nil without it.
 func routingKeys(name string, value []byte) ([]string, error) {
+	if value == nil {
+		return nil, nil
+	}
 	decoded, err := wire.DecodeValue(value)
 	if err != nil {
 		return nil, err
@@ -261,7 +325,7 @@ func routingKeys(name string, value []byte) ([]string, error) {
 	for _, v := range list {
 		key, isText := v.(string)
 		ok = ok && isText
-		keys = append(keys, key)
+		keys = append(keys, key[:min(len(key), 255)])
 	}
 	if !ok {
 		return nil, wire.ChanErrorf(wire.PreconditionFailed, "invalid header '%s': an array of strings is expected", name)

@@ -5,6 +5,7 @@ import (
 
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/queue"
 )
 
 // parcel is a record as a client gets it.
@@ -19,22 +20,38 @@ const headerOverhead = wire.FrameOverhead + 2 + 2 + 8
 
 // open turns a record of q into what this connection's client gets. Records that came by AMQP keep their property list octet for octet, unless a frame of this
 // connection cannot hold it.
-func (c *conn) open(q *core.Queue, record []byte) parcel {
-	e, err := core.OpenEnvelope(record)
+func (c *conn) open(q *core.Queue, d *queue.Delivery) parcel {
+	e, err := core.OpenEnvelope(d.Record)
 	if err != nil {
-		return parcel{key: []byte(q.Config().Name), properties: []byte{0, 0}, body: record}
+		return parcel{key: []byte(q.Name()), properties: []byte{0, 0}, body: d.Record}
 	}
 	var p parcel
 	if e.Form == core.FormAMQP {
 		p.exchange, p.key, p.properties, _ = splitProps(e.Props)
 		p.body = e.Data
 	} else {
-		p = c.adapter.vhost.textParcel(q.Config().Name, e)
+		p = c.adapter.vhost.textParcel(q.Name(), e)
+	}
+	if d.Attempt > 1 && q.Type() == core.QuorumQueue {
+		p.properties = withDeliveryCount(p.properties, d.Attempt-1)
 	}
 	if len(p.properties)+headerOverhead > int(c.frameMax) {
 		p.properties = withoutHeaders(p.properties)
 	}
 	return p
+}
+
+// withDeliveryCount adds how often a message of a quorum queue had been delivered before [RMQ: x-delivery-count].
+func withDeliveryCount(raw []byte, n uint32) []byte {
+	p, err := wire.DecodeProperties(raw)
+	if err != nil {
+		return raw
+	}
+	if p.Headers == nil {
+		p.Headers = wire.Table{}
+	}
+	p.Headers["x-delivery-count"] = int64(n)
+	return p.Append(nil)
 }
 
 // withoutHeaders drops the headers table: a content header must fit into one frame, and a smaller one than the publisher's was negotiated here.

@@ -99,8 +99,7 @@ func TestChannelErrors(t *testing.T) {
 		"406 reject":              {&wire.BasicReject{DeliveryTag: 1}, 406, "PRECONDITION_FAILED - unknown delivery tag 1"},
 		"406 commit without tx":   {&wire.TxCommit{}, 406, "PRECONDITION_FAILED - channel is not transactional"},
 		"406 rollback without tx": {&wire.TxRollback{}, 406, "PRECONDITION_FAILED - channel is not transactional"},
-		"406 not there yet":       {&wire.QueueDeclare{Queue: "ttl", Arguments: wire.Table{"x-message-ttl": int32(1)}}, 406, "PRECONDITION_FAILED - invalid arg 'x-message-ttl' for queue 'ttl' in vhost '/': not implemented yet"},
-		"406 quorum":              {&wire.QueueDeclare{Queue: "qq", Durable: true, Arguments: wire.Table{"x-queue-type": "quorum"}}, 406, ""},
+		"406 quorum, not durable": {&wire.QueueDeclare{Queue: "qq", Arguments: wire.Table{"x-queue-type": "quorum"}}, 406, ""},
 		"406 queue type":          {&wire.QueueDeclare{Queue: "qq", Arguments: wire.Table{"x-queue-type": "odd"}}, 406, ""},
 		"406 argument of quorum":  {&wire.QueueDeclare{Queue: "qq", Arguments: wire.Table{"x-delivery-limit": int32(3)}}, 406, ""},
 	} {

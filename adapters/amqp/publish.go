@@ -55,12 +55,12 @@ func (ch *channel) publish(m message) error {
 	}
 	live := ch.live(r)
 	if len(r.queues) > 0 {
-		seq := ch.ledger.open(len(r.queues), len(m.record))
+		seq := ch.ledger.open(len(r.queues), len(m.record.Data))
 		for _, q := range r.queues {
 			q.Append(m.record, &ch.ledger, seq)
 		}
 		if live {
-			ch.publishLive(r.subject, m.record)
+			ch.publishLive(r.subject, m.record.Data)
 		}
 		return nil
 	}
@@ -69,7 +69,7 @@ func (ch *channel) publish(m message) error {
 		return err
 	}
 	if !reached && m.mandatory {
-		ch.giveBack(m.record)
+		ch.giveBack(m.record.Data)
 	}
 	ch.ledger.skip()
 	return nil
@@ -83,17 +83,17 @@ func (ch *channel) live(r *route) bool {
 // elsewhere delivers a message that no queue takes: to listeners on the bus, or as an answer by direct reply-to.
 func (ch *channel) elsewhere(r *route, m message, live bool) (reached bool, err error) {
 	if live {
-		return ch.publishLive(r.subject, m.record), nil
+		return ch.publishLive(r.subject, m.record.Data), nil
 	}
 	if r.subject != "" {
 		return false, nil
 	}
-	_, key, _, _ := splitProps([]byte(r.key))
+	_, key, _, _ := splitRoute([]byte(r.key))
 	token, ok := strings.CutPrefix(string(key), replyPrefix)
 	if !ok {
 		return false, nil
 	}
-	return ch.conn.adapter.vhost.replies.answer(token, m.record)
+	return ch.conn.adapter.vhost.replies.answer(token, m.record.Data)
 }
 
 // publishLive puts one copy on the bus.
@@ -134,7 +134,7 @@ func (ch *channel) route(m message) (*route, error) {
 	if r := ch.conn.routes.find(m.route, topology, bus); r != nil {
 		return r, nil
 	}
-	r, byHeaders, err := ch.findRoute(string(m.route), m.record)
+	r, byHeaders, err := ch.findRoute(string(m.route), m.record.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -148,17 +148,17 @@ func (ch *channel) route(m message) (*route, error) {
 // findRoute asks the broker and the bus. byHeaders: the answer holds for this message alone.
 func (ch *channel) findRoute(encoded string, record []byte) (r *route, byHeaders bool, err error) {
 	c := ch.conn
-	e, k, _, _ := splitProps([]byte(encoded))
+	e, k, _, _ := splitRoute([]byte(encoded))
 	exchange, key := string(e), string(k)
 	r = &route{key: encoded, subject: exchangeSubject(exchange, key)}
 	if err := c.mayPublish(exchange, key, r.subject); err != nil {
 		return nil, false, err
 	}
-	headers := func() wire.Table {
+	properties := func() wire.Properties {
 		byHeaders = true
-		return recordHeaders(record)
+		return recordProperties(record)
 	}
-	names, err := c.adapter.vhost.broker.Route(exchange, key, headers, nil)
+	names, err := c.adapter.vhost.broker.Route(exchange, key, properties, nil)
 	if err != nil {
 		return nil, false, err
 	}
@@ -174,22 +174,31 @@ func (ch *channel) findRoute(encoded string, record []byte) (r *route, byHeaders
 
 // routeCopies finds the queues of all of m's routing keys, each once.
 func (ch *channel) routeCopies(m message) (*route, error) {
-	first, _, err := ch.findRoute(string(m.route), m.record)
+	c := ch.conn
+	e, k, _, _ := splitRoute(m.route)
+	exchange, keys := string(e), append([]string{string(k)}, m.extra...)
+	for _, key := range keys {
+		if err := c.mayPublish(exchange, key, exchangeSubject(exchange, key)); err != nil {
+			return nil, err
+		}
+	}
+	names, err := c.adapter.vhost.broker.RouteKeys(exchange, keys, func() wire.Properties { return recordProperties(m.record.Data) }, nil)
 	if err != nil {
 		return nil, err
 	}
-	exchange, _, _, _ := splitProps(m.route)
-	for _, key := range m.extra {
-		r, _, err := ch.findRoute(string(appendRoute(nil, exchange, []byte(key[:min(len(key), 255)]))), m.record)
-		if err != nil {
-			return nil, err
+	r := &route{key: string(m.route), subject: exchangeSubject(exchange, keys[0]), queues: c.adapter.vhost.lookUp(names, nil)}
+	for i, key := range keys {
+		subject := exchangeSubject(exchange, key)
+		if subject == "" {
+			break
 		}
-		first.queues = distinct(append(first.queues, r.queues...))
-		if ch.live(r) {
-			ch.publishLive(r.subject, m.record)
+		r.queues = c.bus.Bound(subject, r.queues)
+		if i > 0 && c.bus.Interest(subject) {
+			ch.publishLive(subject, m.record.Data)
 		}
 	}
-	return first, nil
+	r.queues = distinct(r.queues)
+	return r, nil
 }
 
 // distinct drops repetitions in place.
@@ -220,16 +229,16 @@ func (c *conn) mayPublish(exchange, key, subject string) error {
 	return c.allow("publish", core.QueueSubject(key), "write access to queue '%s' in vhost '%s'", key)
 }
 
-// recordHeaders decodes the headers of a record made here.
-func recordHeaders(record []byte) wire.Table {
+// recordProperties decodes the properties of a record made here.
+func recordProperties(record []byte) wire.Properties {
 	e, err := core.OpenEnvelope(record)
 	if err != nil {
-		return nil
+		return wire.Properties{}
 	}
 	_, _, raw, _ := splitProps(e.Props)
 	p, err := wire.DecodeProperties(raw)
 	if err != nil {
-		return nil
+		return wire.Properties{}
 	}
-	return p.Headers
+	return p
 }

@@ -203,7 +203,7 @@ func (r *replies) toQueue(m *core.Message) {
 		return
 	}
 	if q := r.vhost.bus.Lookup(name); q != nil {
-		q.AppendFunc(core.Seal(&core.Message{Reply: m.Reply, Header: correlated(m.Header, correlation), Data: m.Data}), nil)
+		q.AppendFunc(core.SealRecord(&core.Message{Reply: m.Reply, Header: correlated(m.Header, correlation), Data: m.Data}), nil)
 	}
 }
 

@@ -113,8 +113,15 @@ func count(n int) uint32 { return uint32(min(n, math.MaxUint32)) }
 func (ch *channel) declared(m *wire.QueueDeclare, name string) (*core.Queue, error) {
 	switch {
 	case m.Passive:
-		return ch.queueFor(name)
+		q, err := ch.queueFor(name)
+		if err == nil {
+			q.Touch()
+		}
+		return q, err
 	case name == "":
+		if err := broker.CheckServerNamed(m.Arguments); err != nil {
+			return nil, err
+		}
 		name = serverNamed + rand.Text()
 	case strings.HasPrefix(name, reserved):
 		return nil, wire.ChanErrorf(wire.AccessRefused, "queue name '%s' contains reserved prefix 'amq.*'", name)
@@ -122,6 +129,7 @@ func (ch *channel) declared(m *wire.QueueDeclare, name string) (*core.Queue, err
 	durable := m.Durable && !m.Exclusive // [RMQ] an exclusive queue does not outlive its connection
 	for {
 		if q := ch.conn.bus.Lookup(name); q != nil {
+			q.Touch()
 			return q, ch.equivalent(q, m, durable)
 		}
 		q, err := ch.createQueue(m, name, durable)
@@ -136,10 +144,15 @@ func (ch *channel) createQueue(m *wire.QueueDeclare, name string, durable bool) 
 	if err := ch.mayManage(name, nil); err != nil {
 		return nil, err
 	}
-	if err := checkQueueArguments(name, ch.vhost().name, m.Arguments); err != nil {
+	args, err := broker.ParseQueueArguments(name, ch.vhost().name, m.Arguments, m.Durable, m.Exclusive, m.AutoDelete)
+	if err != nil {
 		return nil, err
 	}
-	cfg := core.QueueConfig{Name: name, Durable: durable, AutoDelete: m.AutoDelete, Attributes: attributes(m.Arguments)}
+	if err := ch.mayDeadLetter(name, args); err != nil {
+		return nil, err
+	}
+	cfg := queueConfig(name, args)
+	cfg.Durable, cfg.AutoDelete, cfg.Attributes = durable, m.AutoDelete, attributes(m.Arguments)
 	if m.Exclusive {
 		cfg.Owner = ch.conn.id
 	}
@@ -160,6 +173,21 @@ func (ch *channel) createQueue(m *wire.QueueDeclare, name string, durable bool) 
 		ch.conn.own(name)
 	}
 	return q, nil
+}
+
+// mayDeadLetter checks the permissions for a dead letter exchange: to take from the queue and to publish there [RMQ].
+func (ch *channel) mayDeadLetter(name string, a broker.QueueArguments) error {
+	if a.DeadLetterExchange == nil {
+		return nil
+	}
+	if err := ch.conn.allow("subscribe", core.QueueSubject(name), "read access to queue '%s' in vhost '%s'", name); err != nil && !strings.HasPrefix(name, serverNamed) {
+		return err
+	}
+	exchange, key := *a.DeadLetterExchange, name
+	if a.DeadLetterRoutingKey != nil {
+		key = *a.DeadLetterRoutingKey
+	}
+	return ch.conn.mayPublish(exchange, key, exchangeSubject(exchange, key))
 }
 
 // own remembers an exclusive queue. Now and then it forgets those that have gone before the connection, as auto-delete queues do.
@@ -187,9 +215,13 @@ func attributes(arguments wire.Table) map[string]string {
 	return map[string]string{argumentsAttribute: base64.StdEncoding.EncodeToString(b)}
 }
 
-// queueArguments are the arguments q was declared with.
+// queueArguments are the arguments q was declared with, or at another door would have been.
 func queueArguments(q *core.Queue) wire.Table {
-	b, err := base64.StdEncoding.DecodeString(q.Config().Attributes[argumentsAttribute])
+	cfg := q.Config()
+	if _, here := cfg.Attributes[argumentsAttribute]; !here {
+		return argumentTable(arguments(&cfg))
+	}
+	b, err := base64.StdEncoding.DecodeString(cfg.Attributes[argumentsAttribute])
 	if err != nil || len(b) == 0 {
 		return nil
 	}
@@ -215,7 +247,7 @@ func (ch *channel) equivalent(q *core.Queue, m *wire.QueueDeclare, durable bool)
 	case cfg.AutoDelete != m.AutoDelete:
 		return broker.InequivalentArg("queue", cfg.Name, vhost, "auto_delete", m.AutoDelete, cfg.AutoDelete)
 	}
-	return broker.CheckArgs("queue", cfg.Name, vhost, m.Arguments, queueArguments(q), comparedArguments...)
+	return broker.CheckArgs("queue", cfg.Name, vhost, m.Arguments, queueArguments(q), broker.ComparedArguments(broker.QueueTypeOf(queueArguments(q)))...)
 }
 
 // queueBind binds a queue to an exchange.
@@ -305,6 +337,9 @@ func (ch *channel) queueDelete(m *wire.QueueDelete) error {
 	if err := ch.mayManage(name, q); err != nil {
 		return err
 	}
+	if err := ch.mayDeleteIf(q, m); err != nil {
+		return err
+	}
 	n, err := ch.deleteQueue(q, m.IfUnused, m.IfEmpty)
 	if err != nil {
 		return err
@@ -312,6 +347,23 @@ func (ch *channel) queueDelete(m *wire.QueueDelete) error {
 	delete(ch.conn.exclusive, name)
 	ch.answer(m.NoWait, &wire.QueueDeleteOk{MessageCount: count(n)})
 	return nil
+}
+
+// mayDeleteIf refuses conditions that quorum queues do not know [RMQ].
+func (ch *channel) mayDeleteIf(q *core.Queue, m *wire.QueueDelete) error {
+	flag := ""
+	switch {
+	case q.Type() != core.QuorumQueue:
+		return nil
+	case m.IfUnused:
+		flag = "if-unused"
+	case m.IfEmpty:
+		flag = "if-empty"
+	default:
+		return nil
+	}
+	return wire.ConnErrorf(wire.NotImplemented, "cannot delete queue '%s' in vhost '%s'. queue.delete operations with %s flag set are not supported by quorum queues",
+		q.Name(), ch.vhost().name, flag)
 }
 
 func (ch *channel) deleteQueue(q *core.Queue, ifUnused, ifEmpty bool) (ready int, err error) {

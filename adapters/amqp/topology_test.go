@@ -119,7 +119,7 @@ func TestEquivalence(t *testing.T) {
 		t.Run(name, func(t *testing.T) { wantCode(t, c.redeclare(d.channel(t)), 406, c.text) })
 	}
 	must(t, ch.ExchangeDeclare("x", "direct", false, false, false, false, client.Table{"x-unknown": "ignored"}))
-	value(ch.QueueDeclare("q", false, false, false, false, client.Table{"x-queue-type": "classic", "x-unknown": true, "x-queue-mode": "lazy"}))(t)
+	value(ch.QueueDeclare("q", false, false, false, false, client.Table{"x-queue-type": "classic", "x-unknown": true}))(t)
 }
 
 const lockedText = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'mine' in vhost '/'. " +

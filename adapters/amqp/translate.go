@@ -3,7 +3,6 @@ package amqp
 import (
 	"bytes"
 	"encoding/base64"
-	"maps"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"portico/adapters/amqp/broker"
 	"portico/adapters/amqp/wire"
 	"portico/core"
 )
@@ -42,40 +42,31 @@ func (Translator) Header(props []byte) core.Header {
 	return propertiesHeader(&p)
 }
 
-// Death adds an entry to the x-death header, newest first, one per queue and reason [RMQ: dead letter headers].
+// Death notes a death in a queue that dead-letters to a queue or a subject, as Bury does for exchanges.
 func (Translator) Death(props []byte, queue, reason string, _ uint32, at time.Time) []byte {
 	exchange, key, raw, ok := splitProps(props)
 	p, err := wire.DecodeProperties(raw)
 	if !ok || err != nil {
 		return props
 	}
-	death := wire.Table{
-		"count": int64(1), "reason": reason, "queue": queue, "time": at.UTC().Truncate(time.Second),
-		"exchange": string(exchange), "routing-keys": []any{string(key)},
-	}
-	deaths := []any{death}
-	earlier, _ := p.Headers["x-death"].([]any)
-	for _, d := range earlier {
-		t, isTable := d.(wire.Table)
-		if !isTable || t["queue"] != queue || t["reason"] != reason {
-			deaths = append(deaths, d)
-			continue
+	blind := blindKeys(props)
+	p = broker.DeadLetter(p, broker.Death{
+		Queue: queue, Reason: reason, Exchange: string(exchange), Keys: routedBy(string(key), &p, blind), Blind: blind, At: at,
+	})
+	return p.Append(appendBlind(appendRoute(nil, exchange, key), blind))
+}
+
+// routedBy are the keys that a message was routed by: the one it was published with, CC and BCC.
+func routedBy(key string, p *wire.Properties, blind []string) []string {
+	keys := []string{key}
+	if cc, ok := p.Headers["CC"].([]any); ok {
+		for _, key := range cc {
+			if s, isText := key.(string); isText {
+				keys = append(keys, s[:min(len(s), 255)])
+			}
 		}
-		if n, isCount := t["count"].(int64); isCount {
-			t = maps.Clone(t)
-			t["count"] = n + 1
-			deaths[0] = t
-		}
 	}
-	if p.Headers == nil {
-		p.Headers = wire.Table{}
-	}
-	p.Headers["x-death"] = deaths
-	if _, known := p.Headers["x-first-death-queue"]; !known {
-		p.Headers["x-first-death-queue"], p.Headers["x-first-death-reason"] = queue, reason
-		p.Headers["x-first-death-exchange"] = string(exchange)
-	}
-	return p.Append(appendRoute(nil, exchange, key))
+	return append(keys, blind...)
 }
 
 // textProperty is a property that is a short string on one side and a header on the other.

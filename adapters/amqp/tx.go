@@ -48,14 +48,14 @@ func (tx *transaction) add(ch *channel, m message) error {
 		return err
 	}
 	held := &ch.conn.txHeld
-	if held.messages >= txMessages || held.bytes+len(m.record) > txBytes {
+	if held.messages >= txMessages || held.bytes+len(m.record.Data) > txBytes {
 		return wire.ChanErrorf(wire.PreconditionFailed, "transactions are larger than %d messages or %d octets", txMessages, txBytes)
 	}
 	held.messages++
-	held.bytes += len(m.record)
+	held.bytes += len(m.record.Data)
 	m.route = append([]byte(nil), m.route...)
 	tx.messages = append(tx.messages, m)
-	tx.bytes += len(m.record)
+	tx.bytes += len(m.record.Data)
 	return nil
 }
 
@@ -96,7 +96,9 @@ func (ch *channel) txCommit() error {
 	case <-ch.conn.done:
 		return errGone
 	}
-	if c.failure() != nil {
+	if err := c.failure(); errors.Is(err, queue.ErrOverflow) {
+		return wire.ChanErrorf(wire.PreconditionFailed, "partial tx completion")
+	} else if err != nil {
 		return wire.ConnErrorf(wire.InternalError, "commit failed")
 	}
 	ch.send(&wire.TxCommitOk{})
@@ -116,13 +118,13 @@ func (ch *channel) publishIn(c *commit, m message) error {
 	}
 	if len(r.queues) > 0 {
 		if live {
-			ch.publishLive(r.subject, m.record)
+			ch.publishLive(r.subject, m.record.Data)
 		}
 		return nil
 	}
 	reached, err := ch.elsewhere(r, m, live)
 	if err == nil && !reached && m.mandatory {
-		ch.giveBack(m.record)
+		ch.giveBack(m.record.Data)
 	}
 	return err
 }

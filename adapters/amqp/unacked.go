@@ -11,6 +11,7 @@ type delivered struct {
 	tag    uint64
 	handle queue.Handle
 	to     *consumer // nil: settled already
+	at     int64     // when it was sent, milliseconds since 1970
 }
 
 // unacked is what a channel has delivered and not yet heard of, in order of tags.

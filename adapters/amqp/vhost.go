@@ -27,12 +27,13 @@ const writeTimeout = 30 * time.Second
 // vhost is what all connections share: exchanges and bindings, their copy on disk, the bridge to the bus, direct reply-to.
 type vhost struct {
 	// immutable
-	name    string
-	bus     *core.Bus // the gateway's own, not a client's
-	broker  *broker.VHost
-	table   *core.Table
-	log     *slog.Logger
-	replies *replies
+	name     string
+	bus      *core.Bus // the gateway's own, not a client's
+	broker   *broker.VHost
+	policies broker.Policies
+	table    *core.Table
+	log      *slog.Logger
+	replies  *replies
 
 	mu sync.Mutex // held over a change and its writes, so that disk and memory change in one order
 
@@ -58,6 +59,7 @@ func openVhost(ctx context.Context, g *core.Gateway, log *slog.Logger) (*vhost, 
 	}
 	bus.OnQueueDeleted(v.queueDeleted)
 	bus.SetRouter(v)
+	bus.Regovern()
 	if err := bus.ChangeIngress(v.allPatterns(), nil); err != nil {
 		v.close()
 		return nil, err
@@ -103,8 +105,13 @@ func (v *vhost) restore(ctx context.Context) error {
 				return fmt.Errorf("binding record %q: %w", e.Key, err)
 			}
 			bs = append(bs, b)
+		default:
+			if err := v.restorePolicy(e.Key, e.Value); err != nil {
+				return err
+			}
 		}
 	}
+	v.broker.SetPolicies(&v.policies)
 	if err := v.forget(ctx, v.broker.Restore(xs, bs)); err != nil {
 		return err
 	}
@@ -132,7 +139,7 @@ func (v *vhost) declareExchange(x broker.Exchange) error {
 			return err
 		}
 	}
-	return v.bus.ChangeIngress(exchangePatterns(x), nil)
+	return v.bus.ChangeIngress(v.exchangePatterns(x), nil)
 }
 
 // deleteExchange deletes the exchange and all that went with it.
@@ -204,7 +211,7 @@ func (v *vhost) removed(r broker.Removed) error {
 	}
 	var unneeded []string
 	for _, x := range r.Exchanges {
-		unneeded = append(unneeded, exchangePatterns(x)...)
+		unneeded = append(unneeded, v.exchangePatterns(x)...)
 	}
 	for _, b := range r.Bindings {
 		unneeded = append(unneeded, bindingPatterns(b)...)
@@ -246,13 +253,27 @@ func (v *vhost) forget(ctx context.Context, r broker.Removed) error {
 		keys = append(keys, exchangeKey+x.ID())
 	}
 	for _, key := range keys {
-		if _, ok := v.kept[key]; !ok {
-			continue
+		if err := v.erase(ctx, key); err != nil {
+			return err
 		}
-		if err := v.table.Delete(ctx, key); err != nil {
-			return fmt.Errorf("delete from topology: %w", err)
-		}
-		delete(v.kept, key)
 	}
+	return nil
+}
+
+// unkeep deletes one entry of the table.
+func (v *vhost) unkeep(key string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	return v.erase(ctx, key)
+}
+
+func (v *vhost) erase(ctx context.Context, key string) error {
+	if _, ok := v.kept[key]; !ok {
+		return nil
+	}
+	if err := v.table.Delete(ctx, key); err != nil {
+		return fmt.Errorf("delete from topology: %w", err)
+	}
+	delete(v.kept, key)
 	return nil
 }

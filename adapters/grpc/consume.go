@@ -2,8 +2,6 @@ package grpcapi
 
 import (
 	"context"
-	"errors"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +11,6 @@ import (
 	porticov1 "portico/proto/portico/v1"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 )
 
 // maxIDs bounds the ids of one frame.
@@ -25,6 +22,7 @@ type consuming struct {
 	*Adapter
 	// immutable
 	stream  grpc.BidiStreamingServer[porticov1.ConsumeRequest, porticov1.ConsumeResponse]
+	bus     *core.Bus
 	queue   *core.Queue
 	box     *outbox[outgoing]
 	autoAck bool
@@ -62,13 +60,9 @@ type outgoing struct {
 
 // Consume implements PorticoService.
 func (s *service) Consume(stream grpc.BidiStreamingServer[porticov1.ConsumeRequest, porticov1.ConsumeResponse]) error {
-	first, err := stream.Recv()
+	start, err := firstFrame(stream, (*porticov1.ConsumeRequest).GetStart)
 	if err != nil {
-		return unlessEOF(err)
-	}
-	start := first.GetStart()
-	if start == nil {
-		return core.Errorf(core.CodeInvalid, "the first frame must be start")
+		return err
 	}
 	lease, err := leaseOf(start.GetLease(), true)
 	if err != nil {
@@ -76,13 +70,15 @@ func (s *service) Consume(stream grpc.BidiStreamingServer[porticov1.ConsumeReque
 	}
 	ctx, end := context.WithCancel(stream.Context())
 	defer end()
-	q, err := consumable(busOf(ctx), start.GetQueue())
+	bus := busOf(ctx)
+	q, err := consumable(bus, start.GetQueue())
 	if err != nil {
 		return err
 	}
 	c := &consuming{
 		Adapter: s.Adapter,
 		stream:  stream,
+		bus:     bus,
 		queue:   q,
 		box:     newOutbox[outgoing](s.cfg),
 		autoAck: start.GetAutoAck(),
@@ -94,7 +90,7 @@ func (s *service) Consume(stream grpc.BidiStreamingServer[porticov1.ConsumeReque
 }
 
 // serve registers the consumer and runs the stream. Whatever the client still holds afterwards is back in the queue when
-// serve returns.
+// serve returns, and a queue that goes with its last consumer is gone.
 func (c *consuming) serve(ctx context.Context, start *porticov1.ConsumeStart) error {
 	engine, err := c.queue.Consume(queue.ConsumerConfig{
 		Deliver:   c.deliver,
@@ -102,15 +98,19 @@ func (c *consuming) serve(ctx context.Context, start *porticov1.ConsumeStart) er
 		Gone:      func(err error) { c.box.finish(err) },
 		AutoAck:   c.autoAck,
 		Exclusive: start.GetExclusive(),
+		Priority:  int(start.GetPriority()),
 		Lease:     c.lease,
 		Window:    !c.autoAck,
 	})
 	if err != nil {
 		return err
 	}
-	defer engine.Close()
+	defer func() {
+		engine.Close()
+		c.bus.DeleteIdle(c.queue)
+	}()
 	c.engine = engine
-	if err := c.stream.SendHeader(metadata.MD{}); err != nil {
+	if err := opened(c.stream); err != nil {
 		return err
 	}
 	c.grantFirst(start.GetCredit())
@@ -184,22 +184,12 @@ func (c *consuming) mayAnswer() bool { return c.answers.Load() < int64(c.cfg.Out
 
 // read takes frames until the client half-closes.
 func (c *consuming) read(ctx context.Context) error {
-	for {
-		if err := c.box.await(ctx, c.mayAnswer); err != nil {
-			return err
-		}
-		req, err := c.stream.Recv()
-		if errors.Is(err, io.EOF) {
-			c.halfClosed()
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.frame(req); err != nil {
-			return err
-		}
+	room := func() error { return c.box.await(ctx, c.mayAnswer) }
+	if err := readFrames(c.stream, room, c.frame); err != nil {
+		return err
 	}
+	c.halfClosed()
+	return nil
 }
 
 func (c *consuming) frame(req *porticov1.ConsumeRequest) error {

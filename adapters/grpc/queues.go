@@ -16,16 +16,11 @@ func (s *service) DeclareQueue(ctx context.Context, req *porticov1.DeclareQueueR
 	if wanted == nil {
 		return nil, core.Errorf(core.CodeInvalid, "the queue is missing")
 	}
-	q, created, err := busOf(ctx).DeclareQueue(ctx, core.QueueConfig{
-		Name:          wanted.GetName(),
-		Durable:       wanted.GetDurable(),
-		AutoDelete:    wanted.GetAutoDelete(),
-		MaxDeliveries: wanted.GetMaxDeliveries(),
-		DeadLetter: core.DeadLetter{
-			Queue:   wanted.GetDeadLetter().GetQueue(),
-			Subject: wanted.GetDeadLetter().GetSubject(),
-		},
-	})
+	cfg, err := queueConfig(wanted)
+	if err != nil {
+		return nil, err
+	}
+	q, created, err := busOf(ctx).DeclareQueue(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -103,35 +98,22 @@ func describe(bus *core.Bus, q *core.Queue) (*porticov1.QueueInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := q.Config()
+	cfg, rules := q.Config(), q.Rules()
 	info := &porticov1.QueueInfo{
-		Queue: &porticov1.Queue{
-			Name:          text(cfg.Name),
-			Durable:       cfg.Durable,
-			AutoDelete:    cfg.AutoDelete,
-			MaxDeliveries: cfg.MaxDeliveries,
-			DeadLetter:    deadLetter(cfg.DeadLetter),
-		},
+		Queue:     toQueue(&cfg, &cfg.QueueRules),
 		Ready:     uint64(stats.Ready),
 		Unacked:   uint64(stats.Unacked),
 		Consumers: uint32(stats.Consumers),
 		Bytes:     uint64(stats.Bytes),
 		Exclusive: cfg.Owner != "",
 	}
+	if rules != cfg.QueueRules {
+		info.Effective = toQueue(&cfg, &rules)
+	}
 	for _, binding := range bus.Bindings(cfg.Name) {
 		info.Bindings = append(info.Bindings, text(binding.Pattern))
 	}
 	return info, nil
-}
-
-func deadLetter(d core.DeadLetter) *porticov1.DeadLetter {
-	switch {
-	case d.Queue != "":
-		return &porticov1.DeadLetter{Target: &porticov1.DeadLetter_Queue{Queue: text(d.Queue)}}
-	case d.Subject != "":
-		return &porticov1.DeadLetter{Target: &porticov1.DeadLetter_Subject{Subject: text(d.Subject)}}
-	}
-	return nil
 }
 
 // consumable returns a queue that the caller may take messages from.

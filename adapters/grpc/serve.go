@@ -2,15 +2,12 @@ package grpcapi
 
 import (
 	"context"
-	"errors"
-	"io"
 	"sync"
 
 	"portico/core"
 	porticov1 "portico/proto/portico/v1"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 )
 
 // serving is one Serve stream: a responder.
@@ -33,13 +30,9 @@ const failureSize = 128
 
 // Serve implements PorticoService.
 func (s *service) Serve(stream grpc.BidiStreamingServer[porticov1.ServeRequest, porticov1.ServeResponse]) error {
-	first, err := stream.Recv()
+	start, err := firstFrame(stream, (*porticov1.ServeRequest).GetStart)
 	if err != nil {
-		return unlessEOF(err)
-	}
-	start := first.GetStart()
-	if start == nil {
-		return core.Errorf(core.CodeInvalid, "the first frame must be start")
+		return err
 	}
 	ctx, end := context.WithCancelCause(stream.Context())
 	defer end(nil)
@@ -60,7 +53,7 @@ func (s *service) Serve(stream grpc.BidiStreamingServer[porticov1.ServeRequest, 
 		return err
 	}
 	defer subscription.Unsubscribe()
-	if err := stream.SendHeader(metadata.MD{}); err != nil {
+	if err := opened(stream); err != nil {
 		return err
 	}
 	defer s.onDrain(func() {
@@ -70,14 +63,6 @@ func (s *service) Serve(stream grpc.BidiStreamingServer[porticov1.ServeRequest, 
 	return s.run(ctx,
 		func() error { return r.read(ctx) },
 		func() error { return r.box.write(ctx, r.write) })
-}
-
-// unlessEOF makes a protocol error of a client that half-closed without a first frame.
-func unlessEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return core.Errorf(core.CodeInvalid, "the first frame must be start")
-	}
-	return err
 }
 
 // call hands a request to the client; false if the client is too slow. Called by the subscription, one at a time.
@@ -99,29 +84,18 @@ func (r *serving) call(m *core.Message) bool {
 
 // read sends answers until the client half-closes.
 func (r *serving) read(ctx context.Context) error {
-	for {
-		if err := r.box.await(ctx, r.box.hasRoom); err != nil {
-			return err
-		}
-		req, err := r.stream.Recv()
-		if errors.Is(err, io.EOF) {
-			r.box.finish(nil)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		answer := req.GetAnswer()
-		if answer == nil {
-			return core.Errorf(core.CodeInvalid, "after the first frame all must be answers")
-		}
-		if err := r.answer(ctx, answer); err != nil {
-			return err
-		}
+	room := func() error { return r.box.await(ctx, r.box.hasRoom) }
+	if err := readFrames(r.stream, room, func(req *porticov1.ServeRequest) error { return r.answer(ctx, req.GetAnswer()) }); err != nil {
+		return err
 	}
+	r.box.finish(nil)
+	return nil
 }
 
 func (r *serving) answer(ctx context.Context, answer *porticov1.ServeAnswer) error {
+	if answer == nil {
+		return core.Errorf(core.CodeInvalid, "after the first frame all must be answers")
+	}
 	id := answer.GetId()
 	m, err := fromProto(answer.GetMessage())
 	if err != nil {

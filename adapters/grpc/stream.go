@@ -2,10 +2,14 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"portico/core"
 
 	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 )
 
 // run runs the parts of a stream (its reader, its writer) until one of them fails, all have ended, or ctx does, and returns why.
@@ -28,6 +32,45 @@ func (a *Adapter) run(ctx context.Context, parts ...func() error) error {
 	}
 	return nil
 }
+
+// source is where a stream's frames come from.
+type source[F any] interface {
+	Recv() (*F, error)
+}
+
+// firstFrame takes the frame that opens a stream; start finds in it what it must be.
+func firstFrame[F, S any](from source[F], start func(*F) *S) (*S, error) {
+	frame, err := from.Recv()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if s := start(frame); s != nil {
+		return s, nil
+	}
+	return nil, core.Errorf(core.CodeInvalid, "the first frame must be start")
+}
+
+// readFrames hands frames to take, each when room says that there is room for what it leads to, until the client half-closes (nil).
+func readFrames[F any](from source[F], room func() error, take func(*F) error) error {
+	for {
+		if err := room(); err != nil {
+			return err
+		}
+		frame, err := from.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err == nil:
+			err = take(frame)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// opened tells the client that what the stream asked for is in place.
+func opened(stream grpc.ServerStream) error { return stream.SendHeader(metadata.MD{}) }
 
 // onDrain calls f when the door begins to drain, unless stop is called before.
 func (a *Adapter) onDrain(f func()) (stop func() bool) { return context.AfterFunc(a.draining, f) }

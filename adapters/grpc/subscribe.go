@@ -7,7 +7,6 @@ import (
 	porticov1 "portico/proto/portico/v1"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 )
 
 const maxSubjects = 256
@@ -52,7 +51,7 @@ func (s *service) Subscribe(req *porticov1.SubscribeRequest, stream grpc.ServerS
 			return err
 		}
 	}
-	if err := stream.SendHeader(metadata.MD{}); err != nil {
+	if err := opened(stream); err != nil {
 		return err
 	}
 	defer s.onDrain(func() {

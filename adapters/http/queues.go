@@ -13,25 +13,29 @@ import (
 
 // declaration is the body of PUT /v1/queues/{q}; what is left out has the default.
 type declaration struct {
-	Durable       *bool           `json:"durable"` // default true
-	AutoDelete    bool            `json:"auto_delete"`
-	MaxDeliveries uint32          `json:"max_deliveries"`
-	DeadLetter    core.DeadLetter `json:"dead_letter"`
+	Durable      *bool          `json:"durable"` // default true
+	AutoDelete   bool           `json:"auto_delete"`
+	Type         core.QueueType `json:"type"`
+	MaxPriority  uint8          `json:"max_priority"`
+	SingleActive bool           `json:"single_active_consumer"`
+	core.QueueRules
 }
 
 // description is a queue as it is told to clients.
 type description struct {
-	Name          string          `json:"name"`
-	Durable       bool            `json:"durable"`
-	AutoDelete    bool            `json:"auto_delete"`
-	MaxDeliveries uint32          `json:"max_deliveries"`
-	DeadLetter    core.DeadLetter `json:"dead_letter"`
-	Exclusive     bool            `json:"exclusive"` // belongs to one AMQP connection alone
-	Ready         int             `json:"ready"`
-	Unacked       int             `json:"unacked"`
-	Consumers     int             `json:"consumers"`
-	Bytes         int64           `json:"bytes"`
-	Bindings      []string        `json:"bindings"` // subject patterns
+	Name         string         `json:"name"`
+	Type         core.QueueType `json:"type"`
+	Durable      bool           `json:"durable"`
+	AutoDelete   bool           `json:"auto_delete"`
+	MaxPriority  uint8          `json:"max_priority,omitempty"`
+	SingleActive bool           `json:"single_active_consumer,omitempty"`
+	core.QueueRules
+	Exclusive bool     `json:"exclusive"` // belongs to one AMQP connection alone
+	Ready     int      `json:"ready"`
+	Unacked   int      `json:"unacked"`
+	Consumers int      `json:"consumers"`
+	Bytes     int64    `json:"bytes"`
+	Bindings  []string `json:"bindings"` // subject patterns
 }
 
 func describe(bus *core.Bus, q *core.Queue) (description, error) {
@@ -41,8 +45,8 @@ func describe(bus *core.Bus, q *core.Queue) (description, error) {
 	}
 	cfg := q.Config()
 	return description{
-		Name: cfg.Name, Durable: cfg.Durable, AutoDelete: cfg.AutoDelete, MaxDeliveries: cfg.MaxDeliveries,
-		DeadLetter: cfg.DeadLetter, Exclusive: cfg.Owner != "",
+		Name: cfg.Name, Durable: cfg.Durable, AutoDelete: cfg.AutoDelete, Type: cfg.Type,
+		MaxPriority: cfg.MaxPriority, SingleActive: cfg.SingleActive, QueueRules: cfg.QueueRules, Exclusive: cfg.Owner != "",
 		Ready: stats.Ready, Unacked: stats.Unacked, Consumers: stats.Consumers, Bytes: stats.Bytes,
 		Bindings: patterns(bus, cfg.Name),
 	}, nil
@@ -70,7 +74,7 @@ func (a *Adapter) declare(c *gin.Context) {
 	}
 	q, created, err := busOf(c).DeclareQueue(c.Request.Context(), core.QueueConfig{
 		Name: c.Param("q"), Durable: d.Durable == nil || *d.Durable, AutoDelete: d.AutoDelete,
-		MaxDeliveries: d.MaxDeliveries, DeadLetter: d.DeadLetter,
+		Type: d.Type, MaxPriority: d.MaxPriority, SingleActive: d.SingleActive, QueueRules: d.QueueRules,
 	})
 	if err != nil {
 		a.fail(c, err)

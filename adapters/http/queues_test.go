@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/core"
+	"portico/core/queue"
 
 	httpapi "portico/adapters/http"
 )
@@ -343,7 +344,7 @@ func TestUnreadableRecordIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := make(chan error, 1)
-	q.AppendFunc([]byte{99}, func(err error) { kept <- err })
+	q.AppendFunc(queue.Record{Data: []byte{99}}, func(err error) { kept <- err })
 	if err := <-kept; err != nil {
 		t.Fatal(err)
 	}

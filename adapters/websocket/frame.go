@@ -20,31 +20,33 @@ const (
 
 // frame is a decoded client frame. Which fields an operation looks at stands in the table of ops.go.
 type frame struct {
-	Op            string          `json:"op"`
-	ID            string          `json:"id"`
-	SID           string          `json:"sid"`
-	User          string          `json:"user"`
-	Password      string          `json:"password"`
-	Subject       string          `json:"subject"`
-	Reply         string          `json:"reply"`
-	Group         string          `json:"group"`
-	Headers       header          `json:"headers"`
-	Text          *string         `json:"data"`
-	Base64        *string         `json:"data_base64"`
-	Timeout       term            `json:"timeout"`
-	Queue         string          `json:"queue"`
-	Durable       *bool           `json:"durable"`
-	AutoDelete    bool            `json:"auto_delete"`
-	MaxDeliveries uint32          `json:"max_deliveries"`
-	DeadLetter    core.DeadLetter `json:"dead_letter"`
-	Credit        *int            `json:"credit"`
-	N             int             `json:"n"`
-	Lease         term            `json:"lease"`
-	AutoAck       bool            `json:"auto_ack"`
-	Exclusive     bool            `json:"exclusive"`
-	Tag           uint64          `json:"tag"`
-	Tags          []uint64        `json:"tags"`
-	Requeue       *bool           `json:"requeue"`
+	Op           string         `json:"op"`
+	ID           string         `json:"id"`
+	SID          string         `json:"sid"`
+	User         string         `json:"user"`
+	Password     string         `json:"password"`
+	Subject      string         `json:"subject"`
+	Reply        string         `json:"reply"`
+	Group        string         `json:"group"`
+	Headers      header         `json:"headers"`
+	Text         *string        `json:"data"`
+	Base64       *string        `json:"data_base64"`
+	Timeout      term           `json:"timeout"`
+	Queue        string         `json:"queue"`
+	Durable      *bool          `json:"durable"`
+	AutoDelete   bool           `json:"auto_delete"`
+	Type         core.QueueType `json:"type"`
+	MaxPriority  uint8          `json:"max_priority"`
+	SingleActive bool           `json:"single_active_consumer"`
+	core.QueueRules
+	Credit    *int     `json:"credit"`
+	N         int      `json:"n"`
+	Lease     term     `json:"lease"`
+	AutoAck   bool     `json:"auto_ack"`
+	Exclusive bool     `json:"exclusive"`
+	Tag       uint64   `json:"tag"`
+	Tags      []uint64 `json:"tags"`
+	Requeue   *bool    `json:"requeue"`
 
 	data []byte // the payload, from Text or Base64
 }

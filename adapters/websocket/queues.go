@@ -9,7 +9,7 @@ func (c *conn) declare(f *frame) error {
 	}
 	_, created, err := c.bus.DeclareQueue(c.ctx, core.QueueConfig{
 		Name: f.Queue, Durable: f.Durable == nil || *f.Durable, AutoDelete: f.AutoDelete,
-		MaxDeliveries: f.MaxDeliveries, DeadLetter: f.DeadLetter,
+		Type: f.Type, MaxPriority: f.MaxPriority, SingleActive: f.SingleActive, QueueRules: f.QueueRules,
 	})
 	if err != nil {
 		return err

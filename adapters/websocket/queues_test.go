@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/core"
+	"portico/core/queue"
 
 	"portico/adapters/websocket"
 )
@@ -279,7 +280,7 @@ func TestUnackedIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	record := core.Seal(&core.Message{})
+	record := core.SealRecord(&core.Message{})
 	for range limit + 1000 {
 		q.AppendFunc(record, nil)
 	}
@@ -307,7 +308,7 @@ func TestUnreadableRecordIsRejected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.AppendFunc([]byte{99}, nil)
+	q.AppendFunc(queue.Record{Data: []byte{99}}, nil)
 	c.fill("q", "good")
 	c.do(frame{"op": "consume", "sid": "c", "queue": "q"})
 	if m := c.next("delivery"); m.str("data") != "good" {

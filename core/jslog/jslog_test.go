@@ -256,9 +256,9 @@ func TestAQueueRunsOnIt(t *testing.T) {
 	const records = 5000
 	kept := make(chan error, records)
 	for i := range records {
-		q.AppendFunc(fmt.Appendf(nil, "record %d", i), func(err error) { kept <- err })
+		q.AppendFunc(queue.Record{Data: fmt.Appendf(nil, "record %d", i)}, func(err error) { kept <- err })
 	}
-	q.AppendFunc(make([]byte, 3<<20), func(err error) { kept <- err }) // in parts
+	q.AppendFunc(queue.Record{Data: make([]byte, 3<<20)}, func(err error) { kept <- err }) // in parts
 	for range records + 1 {
 		if err := <-kept; err != nil {
 			t.Fatal(err)

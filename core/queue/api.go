@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -13,8 +15,9 @@ var (
 	ErrStale    = errors.New("delivery is no longer held")      // settled already, its lease ran out, or it went to another consumer
 	ErrFenced   = errors.New("another owner writes this log")   // the log refused an append: this owner steps down
 	ErrFull     = errors.New("queue memory is full")            // see Config.Budget
-	ErrInUse    = errors.New("queue is exclusively consumed")   // an exclusive consumer is there, or one is asked for beside others
+	ErrInUse    = errors.New("queue is exclusively consumed")   // an exclusive consumer is there, or one is asked for beside others or with Config.SingleActive
 	ErrNotEmpty = errors.New("queue is not empty")              // Delete with ifEmpty
+	ErrOverflow = errors.New("queue has reached its limit")     // see Rules.Overflow
 	ErrCorrupt  = errors.New("queue log entry is not readable") // bad version, checksum or length
 )
 
@@ -39,6 +42,39 @@ type Log interface {
 type Entry struct {
 	Seq  uint64
 	Data []byte
+}
+
+// Record is what is appended.
+type Record struct {
+	Data     []byte // belongs to the queue from then on, must not be changed and may be shared with other queues
+	TTL      Bound  // milliseconds that it may wait, beside Rules.TTL
+	Priority uint8  // counts in queues with priorities; above Config.MaxPriority is that
+}
+
+// Bound is a number that may be missing: the zero value is no bound.
+type Bound struct {
+	Set bool
+	N   int64
+}
+
+// AtMost returns the bound n.
+func AtMost(n int64) Bound { return Bound{Set: true, N: n} }
+
+// MarshalJSON implements json.Marshaler: null is no bound.
+func (b Bound) MarshalJSON() ([]byte, error) {
+	if !b.Set {
+		return []byte("null"), nil
+	}
+	return strconv.AppendInt(nil, b.N, 10), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (b *Bound) UnmarshalJSON(text []byte) (err error) {
+	*b = Bound{Set: string(text) != "null"}
+	if b.Set {
+		b.N, err = strconv.ParseInt(string(text), 10, 64)
+	}
+	return err
 }
 
 // Publisher is told what became of the records it appended. It is compared with ==: use a pointer.
@@ -78,30 +114,78 @@ type Reason uint8
 // The reasons, with RabbitMQ's words as their String.
 const (
 	Rejected      Reason = iota // Reject
-	DeliveryLimit               // delivered Config.MaxDeliveries times and requeued once more
+	DeliveryLimit               // delivered Rules.MaxDeliveries times and requeued once more
+	Expired                     // its time to live was over when its turn came
+	MaxLength                   // the queue had reached Rules.MaxLength or MaxBytes
 )
 
 // String returns RabbitMQ's word for the reason.
-func (r Reason) String() string { return [...]string{"rejected", "delivery_limit"}[r] }
+func (r Reason) String() string {
+	return [...]string{"rejected", "delivery_limit", "expired", "maxlen"}[r]
+}
 
 // Dead is a record that leaves its queue without having been acknowledged.
 type Dead struct {
-	Record []byte
-	Reason Reason
-	Seq    uint64
-	Count  uint32 // deliveries made
+	Record   []byte
+	Reason   Reason
+	Seq      uint64 // 0: it was refused, see RejectPublishDLX
+	Count    uint32 // deliveries made
+	Priority uint8
 }
 
 // Config says how a queue behaves.
 type Config struct {
-	Name          string
+	Rules
+	Name         string
+	MaxPriority  uint8              // records of a higher priority come first, up to this one; 0: order alone counts
+	SingleActive bool               // only the consumer that came first gets deliveries; when it goes, of those of the highest priority the one that came first
+	Weigh        func(d []byte) int // bytes of a record as Rules.MaxBytes counts them (nil: all). Called from the queue's goroutine, must not block.
+	Budget       *Budget            // nil: unbounded. Memory for records, shared by the queues of a node.
+	Resident     int64              // bytes of records a durable queue may keep in memory; 0: 32 MiB
+	Idle         func()             // called in a goroutine of its own when the last consumer has gone (nil: not)
+	Unused       func()             // likewise when nobody has used the queue for Rules.Expires; again after as long
+	Observe      func(Event, int)   // counts events for the metrics (nil: not); called from the queue's goroutine, must not block
+	Now          func() time.Time   // nil: time.Now
+}
+
+// Rules are the part of a Config that may change while the queue lives; see Queue.Govern.
+type Rules struct {
 	MaxDeliveries uint32                         // 0: no limit. A record that has been delivered so often dies instead of being requeued.
 	DeadLetter    func(d Dead, done func(error)) // nil: dead records are removed. Must not block; done may be called from any goroutine. After an error it is tried again.
-	Budget        *Budget                        // nil: unbounded. Memory for records, shared by the queues of a node.
-	Resident      int64                          // bytes of records a durable queue may keep in memory; 0: 32 MiB
-	Idle          func()                         // called in a goroutine of its own when the last consumer has gone (nil: not)
-	Observe       func(Event, int)               // counts events for the metrics (nil: not); called from the queue's goroutine, must not block
-	Now           func() time.Time               // nil: time.Now
+	TTL           Bound                          // milliseconds that a record may wait from its append on. It dies when it is over and its turn has come.
+	MaxLength     Bound                          // ready records
+	MaxBytes      Bound                          // of ready records, as Config.Weigh has it
+	Overflow      Overflow                       // what happens above MaxLength and MaxBytes
+	Expires       time.Duration                  // Config.Unused is called after so long without consumers, Get, Touch and Govern; 0: never
+}
+
+// Overflow is what a queue does when it has reached MaxLength or MaxBytes.
+type Overflow uint8
+
+// The overflows, RabbitMQ's.
+const (
+	DropHead         Overflow = iota // the first records die until it fits, the new one last
+	RejectPublish                    // the new one is refused with ErrOverflow
+	RejectPublishDLX                 // likewise, and it goes to the dead letters before its publisher is told, whether they take it or not
+)
+
+// String returns RabbitMQ's word for the overflow.
+func (o Overflow) String() string {
+	return [...]string{"drop-head", "reject-publish", "reject-publish-dlx"}[o]
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (o Overflow) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (o *Overflow) UnmarshalText(text []byte) error {
+	for _, x := range []Overflow{DropHead, RejectPublish, RejectPublishDLX} {
+		if x.String() == string(text) {
+			*o = x
+			return nil
+		}
+	}
+	return fmt.Errorf("overflow %q: want drop-head, reject-publish or reject-publish-dlx", text)
 }
 
 // Event is something worth counting.
@@ -113,7 +197,7 @@ const (
 	EventDelivered
 	EventRedelivered
 	EventAcked
-	EventDead
+	EventDead // died of whatever Reason; see Dead
 	EventLost // records whose log entry has vanished: the store has lost them
 )
 
@@ -130,6 +214,7 @@ type ConsumerConfig struct {
 	Gone      func(error)
 	AutoAck   bool          // settled by being delivered; each delivery uses up credit for good, Window or not
 	Exclusive bool          // alone, or ErrInUse
+	Priority  int           // consumers of a lower one get what those of a higher one cannot take
 	Lease     time.Duration // 0: deliveries are held until settled. Else they return to the queue after so long, unless extended.
 	Credit    int           // deliveries allowed before any Grant; Unlimited for no bound
 	Window    bool          // credit comes back by itself when a delivery is settled or returned: Credit (plus Grants) is then a bound on what is held, as AMQP's prefetch is
@@ -142,6 +227,7 @@ const Unlimited = 1 << 62
 type Stats struct {
 	Ready     int
 	Unacked   int
+	Dying     int // on their way to the dead letters
 	Consumers int
 	Bytes     int64 // of the records that are ready or unacked
 	Resident  int64 // of those, in memory

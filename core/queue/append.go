@@ -8,20 +8,23 @@ const pipelined = 16
 
 // Append adds record at the end. p (may be nil) is told under tag when it is kept. It never blocks: a publisher bounds what it has not heard of, and
 // so bounds what a queue whose log stalls, or that waits for memory, has to keep. Once the queue has ended p is told before Append returns, by the caller's goroutine.
-// The record belongs to the queue from now on, must not be changed and may be shared with other queues.
-func (q *Queue) Append(record []byte, p Publisher, tag uint64) {
-	if !q.post(op{kind: opAppend, record: record, pub: p, tag: tag}) && p != nil {
+func (q *Queue) Append(r Record, p Publisher, tag uint64) {
+	o := op{kind: opAppend, data: r.Data, ttl: forever, priority: r.Priority, pub: p, tag: tag}
+	if r.TTL.Set {
+		o.ttl = r.TTL.N
+	}
+	if !q.post(o) && p != nil {
 		p.Appended([]uint64{tag}, q.endedWith())
 	}
 }
 
 // AppendFunc is Append with a function in place of a Publisher; done may be nil and must not block.
-func (q *Queue) AppendFunc(record []byte, done func(error)) {
+func (q *Queue) AppendFunc(r Record, done func(error)) {
 	if done == nil {
-		q.Append(record, nil, 0)
+		q.Append(r, nil, 0)
 		return
 	}
-	q.Append(record, &funcPublisher{done}, 0)
+	q.Append(r, &funcPublisher{done}, 0)
 }
 
 // funcPublisher is a Publisher of one record.
@@ -30,34 +33,42 @@ type funcPublisher struct{ done func(error) }
 // Appended implements Publisher.
 func (p *funcPublisher) Appended(_ []uint64, err error) { p.done(err) }
 
-// take takes one appended record in, or parks it when a memory queue has no memory for it; when too many wait already it is refused with ErrFull.
+// take takes one appended record in, refuses it, or parks it when a memory queue has no memory for it; when too many wait already it is refused with ErrFull.
 func (q *Queue) take(o *op) {
 	if q.end != nil {
 		q.kept.add(ticket{o.pub, o.tag}, q.end)
 		return
 	}
-	if q.log == nil && (len(q.parked) > 0 || q.bytes > 0 && q.waits(len(o.record))) {
-		if !q.cfg.Budget.park(int64(len(o.record))) {
+	weight, ok := q.admits(o)
+	if !ok {
+		return
+	}
+	if q.log == nil && (len(q.parked) > 0 || q.bytes > 0 && q.waits(len(o.data))) {
+		if !q.cfg.Budget.park(int64(len(o.data))) {
 			q.kept.add(ticket{o.pub, o.tag}, ErrFull)
 			return
 		}
 		q.parked = append(q.parked, *o)
 		return
 	}
-	q.add(o.record, ticket{o.pub, o.tag})
+	q.add(o, weight)
+	q.settleIn()
 }
 
 // unpark takes in what waited for memory, in order.
 func (q *Queue) unpark() {
 	for len(q.parked) > 0 {
 		o := q.parked[0]
-		if q.bytes > 0 && q.waits(len(o.record)) {
+		if q.bytes > 0 && q.waits(len(o.data)) {
 			return
 		}
-		q.cfg.Budget.parked.Add(-int64(len(o.record)))
+		q.cfg.Budget.parked.Add(-int64(len(o.data)))
 		q.parked[0] = op{}
 		q.parked = q.parked[1:]
-		q.add(o.record, ticket{o.pub, o.tag})
+		if weight, ok := q.admits(&o); ok { // others have come in since it was parked
+			q.add(&o, weight)
+			q.settleIn()
+		}
 	}
 	q.parked = nil
 }
@@ -67,16 +78,22 @@ func (q *Queue) waits(n int) bool {
 	return q.cfg.Budget != nil && q.cfg.Budget.wait(q, int64(n)+q.memory-q.budgeted)
 }
 
-func (q *Queue) add(data []byte, t ticket) {
+// add takes the record of an append in, which counts weight.
+func (q *Queue) add(o *op, weight uint32) {
+	data, t := o.data, ticket{o.pub, o.tag}
 	if data == nil {
 		data = []byte{} // nil means: not in memory
 	}
 	c := q.open(len(data))
+	i := c.count
 	c.records = append(c.records, record{data: data, size: uint32(len(data))})
 	c.count++
-	c.ready++
+	c.annotate(i, attributes{q.deadline(o.ttl), weight, o.priority})
 	q.next++
-	q.ready++
+	q.nowReady(c, i)
+	if q.levels != nil {
+		q.wait(c, i)
+	}
 	n := int64(len(data))
 	c.bytes += n
 	c.memory += n

@@ -92,7 +92,7 @@ func appendAll(b *testing.B, q *queue.Queue) {
 	for i := 0; i < b.N; i += 16 {
 		p.take(16)
 		for range 16 {
-			q.Append(record, p, 0)
+			q.Append(queue.Record{Data: record}, p, 0)
 		}
 		if i%100_000 < 16 {
 			if _, err := q.Purge(); err != nil { // so that it does not measure the machine's memory
@@ -132,7 +132,7 @@ func flow(b *testing.B, q *queue.Queue, cfg queue.ConsumerConfig, batch int) {
 	for i := 0; i < b.N; i += 16 {
 		p.take(16)
 		for range 16 {
-			q.Append(record, p, 0)
+			q.Append(queue.Record{Data: record}, p, 0)
 		}
 	}
 	<-done

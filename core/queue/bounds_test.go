@@ -25,7 +25,7 @@ func TestBacklog(t *testing.T) {
 		number := func(i int) []byte { return binary.BigEndian.AppendUint64(make([]byte, size-8, size), uint64(i)) }
 		var failed atomic.Int64
 		for i := range n {
-			r.q.AppendFunc(number(i), func(err error) {
+			r.q.AppendFunc(queue.Record{Data: number(i)}, func(err error) {
 				if err != nil {
 					failed.Add(1)
 				}
@@ -91,7 +91,7 @@ func TestHeldBacklog(t *testing.T) {
 	synthetic(t, queue.Config{Resident: resident}, func(r *rig) {
 		c := r.all()
 		for i := range n {
-			r.q.Append(fmt.Appendf(nil, "%0100d", i), nil, 0)
+			r.q.Append(queue.Record{Data: fmt.Appendf(nil, "%0100d", i)}, nil, 0)
 			if i%1000 == 0 {
 				synctest.Wait()
 			}
@@ -217,7 +217,7 @@ func TestLeasesAreBounded(t *testing.T) {
 		}
 		c.Grant(queue.Unlimited)
 		for range 5000 {
-			r.q.Append([]byte("c"), nil, 0)
+			r.q.Append(queue.Record{Data: []byte("c")}, nil, 0)
 			synctest.Wait()
 			last := c.got[len(c.got)-1]
 			r.q.Settle(queue.Ack, []queue.Handle{last.Handle}, nil)
@@ -333,7 +333,7 @@ func TestOwnersAreForgotten(t *testing.T) {
 // TestDeadLetterDelay: a failed dead letter is tried again after a second, and at most 256 are under way.
 func TestDeadLetterDelay(t *testing.T) {
 	var underWay, most, tries atomic.Int64
-	cfg := queue.Config{DeadLetter: func(_ queue.Dead, done func(error)) {
+	cfg := queue.Config{Rules: queue.Rules{DeadLetter: func(_ queue.Dead, done func(error)) {
 		tries.Add(1)
 		most.Store(max(most.Load(), underWay.Add(1)))
 		go func() {
@@ -345,10 +345,10 @@ func TestDeadLetterDelay(t *testing.T) {
 			}
 			done(nil)
 		}()
-	}}
+	}}}
 	synthetic(t, cfg, func(r *rig) {
 		for range 1000 {
-			r.q.Append([]byte("x"), nil, 0)
+			r.q.Append(queue.Record{Data: []byte("x")}, nil, 0)
 		}
 		c := r.all()
 		synctest.Wait()
@@ -414,7 +414,7 @@ func TestIdleIsSlim(t *testing.T) {
 		r.consume(queue.ConsumerConfig{Credit: queue.Unlimited, AutoAck: true})
 		resume := r.q.Stall()
 		for range 20_000 {
-			r.q.Append([]byte("x"), nil, 0)
+			r.q.Append(queue.Record{Data: []byte("x")}, nil, 0)
 		}
 		resume()
 		r.stats(0, 0)
@@ -437,7 +437,7 @@ func TestParkedIsBounded(t *testing.T) {
 	const records = 100
 	refused := make(chan struct{}, records)
 	for range records {
-		q.AppendFunc(make([]byte, 1<<20), func(err error) {
+		q.AppendFunc(queue.Record{Data: make([]byte, 1<<20)}, func(err error) {
 			if errors.Is(err, queue.ErrFull) {
 				refused <- struct{}{}
 			}

@@ -1,5 +1,7 @@
 package queue
 
+import "math"
+
 // Owners of a record that are not consumers.
 const (
 	ownerNone    uint32 = 0 // ready
@@ -16,6 +18,13 @@ type record struct {
 	attempts uint32
 }
 
+// attributes are what few records have. Without TTL, priorities and Rules.MaxBytes all are zero.
+type attributes struct {
+	expires  int64  // milliseconds since 1970; 0: never
+	weight   uint32 // what it counts for Rules.MaxBytes; not in the log
+	priority uint8
+}
+
 // ticket says who waits for a record to be kept.
 type ticket struct {
 	pub Publisher
@@ -24,12 +33,13 @@ type ticket struct {
 
 // chunk is a run of records with consecutive numbers: the unit that is written, read back and removed.
 type chunk struct {
-	base    uint64   // number of the first record
-	count   int      // records, settled ones included
-	records []record // nil: all ready, never delivered, none in memory
-	tickets []ticket // one a record, until the chunk is kept
-	bytes   int64    // of the records not settled
-	memory  int64    // of the records in memory
+	base    uint64       // number of the first record
+	count   int          // records, settled ones included
+	records []record     // nil: all ready, never delivered, none in memory
+	extra   []attributes // one a record, stays when the data goes; nil: all zero
+	tickets []ticket     // one a record, until the chunk is kept
+	bytes   int64        // of the records not settled
+	memory  int64        // of the records in memory
 	ready   int
 	settled int
 
@@ -44,6 +54,35 @@ func (c *chunk) done() bool    { return c.settled == c.count }
 func (c *chunk) over() bool    { return c.done() && !c.pending } // nothing will come of it any more
 func (c *chunk) written() bool { return c.last != 0 }
 func (c *chunk) end() uint64   { return c.base + uint64(c.count) }
+
+// isReady tells whether record i may be delivered.
+func (c *chunk) isReady(i int) bool {
+	return !c.done() && (c.records == nil || c.records[i].owner == ownerNone)
+}
+
+// share is what a record weighs whose size is not known.
+func (c *chunk) share() uint32 {
+	return uint32(min(c.bytes/int64(max(c.count-c.settled, 1)), math.MaxUint32))
+}
+
+// attributes returns those of record i.
+func (c *chunk) attributes(i int) attributes {
+	if c.extra == nil {
+		return attributes{}
+	}
+	return c.extra[i]
+}
+
+// annotate gives record i, which is there, its attributes.
+func (c *chunk) annotate(i int, a attributes) {
+	if c.extra == nil && a == (attributes{}) {
+		return
+	}
+	if n := c.count - len(c.extra); n > 0 {
+		c.extra = append(c.extra, make([]attributes, n)...)
+	}
+	c.extra[i] = a
+}
 
 // chunks is the queue's contents in order: a deque whose ends are cheap and whose middle is found by binary search.
 // Settled chunks in the middle stay until compact drops them.

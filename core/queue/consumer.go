@@ -39,7 +39,7 @@ func (q *Queue) register(c *Consumer) error {
 	if q.end != nil {
 		return q.end
 	}
-	if q.alone != nil || c.cfg.Exclusive && len(q.consumers) > 0 {
+	if q.alone != nil || c.cfg.Exclusive && (len(q.consumers) > 0 || q.cfg.SingleActive) {
 		return ErrInUse
 	}
 	if c.cfg.Exclusive {
@@ -47,6 +47,8 @@ func (q *Queue) register(c *Consumer) error {
 	}
 	q.own(c)
 	q.consumers = append(q.consumers, c)
+	q.used()
+	q.succeed()
 	q.activate(c)
 	return nil
 }
@@ -95,8 +97,13 @@ func (c *Consumer) Cancel() {
 // it may be called after Cancel and more than once.
 func (c *Consumer) Close() {
 	_ = c.queue.ask(func() {
-		c.queue.cancel(c)
-		c.queue.release(c)
+		q := c.queue
+		if q.limited() {
+			q.handOut() // as for Requeue
+		}
+		q.cancel(c)
+		q.release(c)
+		q.trimHead()
 	})
 }
 
@@ -106,29 +113,35 @@ func (q *Queue) cancel(c *Consumer) {
 	}
 	c.gone = true
 	if c.isActive {
-		for i, a := range q.active {
-			if a == c {
-				q.deactivate(i)
-				break
-			}
-		}
+		q.active.remove(c)
 	}
-	for i, a := range q.consumers {
-		if a == c {
-			q.consumers = slices.Delete(q.consumers, i, i+1)
-			if len(q.consumers) == 0 && q.cfg.Idle != nil {
-				go q.cfg.Idle()
-			}
-			break
-		}
-	}
-	if q.alone == c {
-		q.alone = nil
+	if i := slices.Index(q.consumers, c); i >= 0 {
+		q.consumers = slices.Delete(q.consumers, i, i+1)
+		q.active.sweep()
+		q.left(c)
 	}
 	if c.limited() {
 		c.cfg.Limit.forget(c)
 	}
 	q.forget(c)
+}
+
+// left sees to what follows from a consumer's leaving.
+func (q *Queue) left(c *Consumer) {
+	if q.alone == c {
+		q.alone = nil
+	}
+	if q.sole == c {
+		q.sole = nil
+		q.succeed()
+	}
+	if len(q.consumers) > 0 {
+		return
+	}
+	q.used()
+	if q.cfg.Idle != nil {
+		go q.cfg.Idle()
+	}
 }
 
 // release returns everything c holds.
@@ -232,7 +245,10 @@ func (q *Queue) get(autoAck bool, holder *Consumer, loaded chan error) (d Delive
 		return Delivery{}, false, false, q.end
 	case !autoAck && holder.gone:
 		return Delivery{}, false, false, ErrClosed
-	case q.ready == 0:
+	}
+	q.used()
+	q.deliver() // what consumers can take is theirs, and what is over is not delivered
+	if q.ready == 0 {
 		return Delivery{}, false, false, nil
 	}
 	k, i, ok := q.head()

@@ -1,15 +1,27 @@
 package queue
 
-import "slices"
-
 // A batch to one consumer is handed over when it has so many deliveries or bytes, so that Room can speak again.
 const (
 	batchDeliveries = 64
 	batchBytes      = 256 << 10
 )
 
-// deliver hands ready records to the consumers that may take one, in turn, lowest number first.
+// deliver hands ready records to the consumers that may take one, in turn, the first record first. What has come so far has then been offered once, and dies
+// when its time is over.
 func (q *Queue) deliver() {
+	q.handOut()
+	q.entered = q.next
+	q.expire()
+}
+
+func (q *Queue) handOut() {
+	q.offer()
+	for i := range q.active {
+		q.active[i].flush()
+	}
+}
+
+func (q *Queue) offer() {
 	for q.ready > 0 && q.end == nil {
 		c := q.nextConsumer()
 		if c == nil {
@@ -22,42 +34,6 @@ func (q *Queue) deliver() {
 		}
 		q.hand(c, k, i)
 	}
-	for _, c := range q.active {
-		c.flush()
-	}
-}
-
-// nextConsumer returns the consumer whose turn it is, with its credit and limit taken; nil if none may take anything.
-func (q *Queue) nextConsumer() *Consumer {
-	for len(q.active) > 0 {
-		if q.turn >= len(q.active) {
-			q.turn = 0
-		}
-		c := q.active[q.turn]
-		if c.mayTake() {
-			q.turn++
-			return c
-		}
-		c.flush()
-		q.deactivate(q.turn)
-	}
-	return nil
-}
-
-func (q *Queue) deactivate(i int) {
-	q.active[i].isActive = false
-	q.active = slices.Delete(q.active, i, i+1)
-	if i < q.turn {
-		q.turn--
-	}
-}
-
-func (q *Queue) activate(c *Consumer) {
-	if c.gone || c.isActive || c.holder {
-		return
-	}
-	c.isActive = true
-	q.active = append(q.active, c)
 }
 
 // giveBack undoes nextConsumer for a consumer that got nothing.
@@ -68,9 +44,9 @@ func (q *Queue) giveBack(c *Consumer) {
 	}
 }
 
-// head returns the first ready record: the lowest that came back, else the first fresh one. When it is not in memory it is read back, and head says no.
+// head takes the first ready record. When it is not in memory it is read back, and head says no.
 func (q *Queue) head() (k *chunk, i int, ok bool) {
-	seq, k := q.peek()
+	seq, k := q.front()
 	if k == nil {
 		return nil, 0, false
 	}
@@ -79,23 +55,46 @@ func (q *Queue) head() (k *chunk, i int, ok bool) {
 		q.load(k)
 		return nil, 0, false
 	}
-	if seq == q.fresh {
-		q.fresh = seq + 1
-	} else {
-		q.returned.pop()
-	}
+	q.passed(seq, k)
 	return k, i, true
 }
 
-// peek finds the first ready record.
+// passed takes the number that peek has found out of the order.
+func (q *Queue) passed(seq uint64, k *chunk) {
+	switch {
+	case q.levels != nil:
+		q.level(k.attributes(int(seq - k.base)).priority).pop()
+	case seq == q.fresh:
+		q.fresh = seq + 1
+	default:
+		q.returned.pop()
+	}
+}
+
+// peek finds the first ready record: of the highest priority the lowest number; without priorities the lowest that came back, else the first fresh one.
 func (q *Queue) peek() (uint64, *chunk) {
-	for len(q.returned) > 0 {
-		seq := q.returned[0]
-		if k := q.content.find(seq); k != nil && !k.done() && k.records[seq-k.base].owner == ownerNone {
+	if q.levels != nil {
+		return q.peekLevels()
+	}
+	if seq, k := q.peekHeap(&q.returned); k != nil {
+		return seq, k
+	}
+	return q.peekFresh()
+}
+
+// peekHeap finds the lowest number in h that is ready.
+func (q *Queue) peekHeap(h *seqHeap) (uint64, *chunk) {
+	for len(*h) > 0 {
+		seq := (*h)[0]
+		if k := q.content.find(seq); k != nil && k.isReady(int(seq-k.base)) {
 			return seq, k
 		}
-		q.returned.pop() // its append was refused meanwhile, or the log has lost it
+		h.pop() // its append was refused meanwhile, the log has lost it, or it was purged
 	}
+	return 0, nil
+}
+
+func (q *Queue) peekFresh() (uint64, *chunk) {
 	for q.fresh < q.next {
 		k := q.cursor
 		if k == nil || q.fresh < k.base || q.fresh >= k.end() || k.done() {
@@ -103,7 +102,7 @@ func (q *Queue) peek() (uint64, *chunk) {
 				return 0, nil
 			}
 		}
-		if k.records == nil || k.records[q.fresh-k.base].owner == ownerNone {
+		if k.isReady(int(q.fresh - k.base)) {
 			return q.fresh, k
 		}
 		q.fresh++
@@ -152,8 +151,7 @@ func (q *Queue) lend(c *Consumer, k *chunk, i int) Delivery {
 	if again {
 		q.counts[EventRedelivered]++
 	}
-	k.ready--
-	q.ready--
+	q.noLongerReady(k, i)
 	q.held++
 	if c.cfg.AutoAck {
 		r.owner = firstOwner

@@ -11,6 +11,7 @@ func (q *Queue) Close() error {
 // ifEmpty: ErrNotEmpty when records are ready. It waits.
 func (q *Queue) Delete(ifUnused, ifEmpty bool) (ready int, err error) {
 	err = q.shut(ErrDeleted, func() error {
+		q.deliver() // what consumers can take is theirs
 		if ifUnused && len(q.consumers) > 0 {
 			return ErrInUse
 		}
@@ -61,9 +62,9 @@ func (q *Queue) begin(reason error) {
 	for _, c := range q.consumers {
 		c.leave(reason)
 	}
-	q.consumers, q.active, q.alone = nil, nil, nil
+	q.consumers, q.active, q.alone, q.sole = nil, nil, nil, nil
 	for _, o := range q.parked {
-		q.cfg.Budget.parked.Add(-int64(len(o.record)))
+		q.cfg.Budget.parked.Add(-int64(len(o.data)))
 		q.kept.add(ticket{o.pub, o.tag}, reason)
 	}
 	q.parked = nil
@@ -130,6 +131,8 @@ func (q *Queue) refuse(o *op) {
 	switch {
 	case o.kind == opAppend:
 		q.kept.add(ticket{o.pub, o.tag}, q.end)
+	case o.kind == opOverflow:
+		q.apply(o)
 	case o.kind == opSettle && o.done != nil:
 		o.done(q.end)
 	}

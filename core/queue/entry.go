@@ -4,23 +4,25 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 )
 
 // The layout of log entries (docs/queue-log.md):
 //
-//	version  1 octet, 1
+//	version  1 octet, 2
 //	kind     1 octet
 //	body     by kind
 //	crc32c   4 octets, big endian, of everything before
 //
-//	records  count, then count × (length+1, bytes); 0 in place of length+1: the record was settled before it was written
-//	part     index, total, bytes: a slice of one record too large for an entry; its parts follow one another
+//	records  count, then count × (length × 8 + flags, attributes, bytes); flags 0: the record was settled before it was written, and nothing follows
+//	part     index, total, flags, attributes, bytes: a slice of one record too large for an entry; its parts follow one another
 //	journal  watermark entry, watermark index, floor, n, then n × (gap, length-1): runs of entries; then to the end of the body chunks:
 //	         entry, count, bytes not settled, ⌈count/8⌉ octets of bits (1 = settled, first record in the lowest bit), m, then m × (index, attempts)
 //
-// All numbers are unsigned varints.
+// Flags: 1 always, 2 the record expires, 4 it has a priority. Attributes, if their flag is set: when it expires in milliseconds since 1970, its
+// priority. All numbers are unsigned varints.
 const (
-	entryVersion = 1
+	entryVersion = 2
 	entryHead    = 2
 	entryTail    = 4
 
@@ -59,43 +61,96 @@ func openEntry(data []byte) (kind byte, body []byte, err error) {
 	return data[1], body[entryHead:], nil
 }
 
-func appendRecord(dst, record []byte) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(record))+1), record...)
+// item is a record as an entry has it; nil data: it was absent.
+type item struct {
+	data []byte
+	attributes
+}
+
+const (
+	flagPresent  = 1
+	flagExpires  = 2
+	flagPriority = 4
+	flagBits     = 3
+)
+
+func (a attributes) flags() uint64 {
+	flags := uint64(flagPresent)
+	if a.expires != 0 {
+		flags |= flagExpires
+	}
+	if a.priority != 0 {
+		flags |= flagPriority
+	}
+	return flags
+}
+
+func (a attributes) append(dst []byte) []byte {
+	if a.expires != 0 {
+		dst = binary.AppendUvarint(dst, uint64(a.expires))
+	}
+	if a.priority != 0 {
+		dst = binary.AppendUvarint(dst, uint64(a.priority))
+	}
+	return dst
+}
+
+// attributes reads those that flags tells of.
+func (r *reader) attributes(flags uint64) (a attributes) {
+	if flags&flagPresent == 0 {
+		r.bad = true
+	}
+	if flags&flagExpires != 0 {
+		a.expires = int64(r.atMost(math.MaxInt64))
+	}
+	if flags&flagPriority != 0 {
+		a.priority = uint8(r.atMost(math.MaxUint8))
+	}
+	return a
+}
+
+func appendRecord(dst, data []byte, a attributes) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(data))<<flagBits|a.flags())
+	return append(a.append(dst), data...)
 }
 
 func appendAbsent(dst []byte) []byte { return append(dst, 0) }
 
-// decodeRecords splits the body of a records entry; a nil record was absent. The records point into body.
-func decodeRecords(body []byte) ([][]byte, error) {
+// decodeRecords splits the body of a records entry. The records point into body.
+func decodeRecords(body []byte) ([]item, error) {
 	r := reader{rest: body}
 	n := r.count(1)
-	records := make([][]byte, 0, n)
+	records := make([]item, 0, n)
 	for range n {
-		size := r.uvarint()
-		if size == 0 {
-			records = append(records, nil)
+		head := r.uvarint()
+		if head == 0 {
+			records = append(records, item{})
 			continue
 		}
-		records = append(records, r.bytes(size-1))
+		a := r.attributes(head)
+		records = append(records, item{r.bytes(head >> flagBits), a})
 	}
 	return records, r.end()
 }
 
 type part struct {
 	index, total uint64
-	data         []byte
+	attributes
+	data []byte
 }
 
 func encodePart(dst []byte, p part) []byte {
 	dst = beginEntry(dst, kindPart)
 	dst = binary.AppendUvarint(dst, p.index)
 	dst = binary.AppendUvarint(dst, p.total)
-	return endEntry(append(dst, p.data...))
+	dst = binary.AppendUvarint(dst, p.flags())
+	return endEntry(append(p.attributes.append(dst), p.data...))
 }
 
 func decodePart(body []byte) (part, error) {
 	r := reader{rest: body}
 	p := part{index: r.uvarint(), total: r.uvarint()}
+	p.attributes = r.attributes(r.atMost(1<<flagBits - 1))
 	p.data = r.rest
 	if r.bad || p.index >= p.total {
 		return part{}, fmt.Errorf("%w: part %d of %d", ErrCorrupt, p.index, p.total)
@@ -198,6 +253,16 @@ func (r *reader) uvarint() uint64 {
 		return 0
 	}
 	r.rest = r.rest[n:]
+	return v
+}
+
+// atMost reads a number that is not larger than bound.
+func (r *reader) atMost(bound uint64) uint64 {
+	v := r.uvarint()
+	if v > bound {
+		r.bad, r.rest = true, nil
+		return 0
+	}
 	return v
 }
 

@@ -67,7 +67,7 @@ func (q *Queue) Stall() (resume func()) {
 
 // EncodePart returns an entry with one part of a record.
 func EncodePart(index, total uint64, data []byte) []byte {
-	return encodePart(nil, part{index, total, data})
+	return encodePart(nil, part{index: index, total: total, data: data})
 }
 
 // Seal makes an entry of what is in front of the checksum.

@@ -26,7 +26,7 @@ func TestRefusedAppend(t *testing.T) {
 		"held":     {queue.Config{}, func(_ *rig, c *sink) { c.wants("a", "b", "c") }, 0, 1},
 		"acked":    {queue.Config{}, func(r *rig, c *sink) { r.q.Settle(queue.Ack, c.wants("a", "b", "c")[1:], nil) }, 0, 1},
 		"returned": {queue.Config{}, func(r *rig, c *sink) { c.wants("a", "b", "c"); c.Close() }, 1, 0},
-		"rejected": {queue.Config{DeadLetter: noRoom}, func(r *rig, c *sink) {
+		"rejected": {queue.Config{Rules: queue.Rules{DeadLetter: noRoom}}, func(r *rig, c *sink) {
 			r.q.Settle(queue.Reject, c.wants("a", "b", "c")[1:], nil)
 		}, 0, 1},
 		"purged": {queue.Config{}, func(r *rig, c *sink) {
@@ -211,7 +211,7 @@ func TestLostPart(t *testing.T) {
 				r.chunk("first")
 				r.chunk("second")
 				large := r.told("append")
-				r.q.AppendFunc(make([]byte, 3*queue.PartBytes), large.done)
+				r.q.AppendFunc(queue.Record{Data: make([]byte, 3*queue.PartBytes)}, large.done)
 				r.noError("append", large.once())
 				r.chunk("last")
 				r.disk.Lose(2 + part)
@@ -230,14 +230,14 @@ func TestLostDead(t *testing.T) {
 	var dead []string
 	var refuse atomic.Bool
 	refuse.Store(true)
-	cfg := queue.Config{Resident: 1, DeadLetter: func(d queue.Dead, done func(error)) {
+	cfg := queue.Config{Resident: 1, Rules: queue.Rules{DeadLetter: func(d queue.Dead, done func(error)) {
 		if refuse.Load() {
 			done(errors.New("no room"))
 			return
 		}
 		dead = append(dead, string(d.Record))
 		done(nil)
-	}}
+	}}}
 	synthetic(t, cfg, func(r *rig) {
 		large := string(bytes.Repeat([]byte("x"), 40<<10))
 		var hs []queue.Handle
@@ -268,7 +268,7 @@ func TestReadBackLarge(t *testing.T) {
 		r.chunk("first")
 		r.chunk("second")
 		kept := r.told("append")
-		r.q.AppendFunc(large, kept.done)
+		r.q.AppendFunc(queue.Record{Data: large}, kept.done)
 		r.noError("append", kept.once())
 		r.chunk("last")
 		if s := r.stats(4, 0); s.Resident > 100 {
@@ -398,7 +398,7 @@ func TestUnfinishedParts(t *testing.T) {
 		r.log.Hold(true)
 		for range 2 {
 			large := r.told("append")
-			r.q.AppendFunc(make([]byte, 3*queue.PartBytes), large.done)
+			r.q.AppendFunc(queue.Record{Data: make([]byte, 3*queue.PartBytes)}, large.done)
 			synctest.Wait()
 			r.log.Release(2)
 			large.not()

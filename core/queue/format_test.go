@@ -15,7 +15,7 @@ import (
 // TestDocumentedFormat: the examples in docs/queue-log.md are what a queue writes.
 func TestDocumentedFormat(t *testing.T) {
 	examples := documented(t)
-	synthetic(t, queue.Config{MaxDeliveries: 5}, func(r *rig) {
+	synthetic(t, queue.Config{Rules: queue.Rules{MaxDeliveries: 5}}, func(r *rig) {
 		r.disk.Deafen(true)
 		c := r.consume(queue.ConsumerConfig{Credit: 5})
 		// "b" is settled before it leaves: the entry in front of it is under way.
@@ -86,10 +86,14 @@ func documented(t *testing.T) map[string]string {
 // FuzzEntry: whatever is in an entry, it is read or refused, by a recovery as well as by a queue that reads it back.
 func FuzzEntry(f *testing.F) {
 	for _, data := range [][]byte{
-		{}, {1, 1, 0, 0, 0, 0}, {1, 2, 0, 0, 0, 0}, {2, 1, 0, 0, 0, 0},
-		{1, 1, 3, 2, 'a', 1, 0}, {1, 2, 0, 1, 'p'}, {1, 2, 1, 2}, {1, 2, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
-		{1, 3, 1, 0, 0, 0, 1, 3, 2, 2, 1, 0, 1}, {1, 3, 5, 2, 1, 1, 1, 0}, {1, 3, 1, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0},
+		{}, {2, 1, 0, 0, 0, 0}, {2, 2, 0, 0, 0, 0}, {1, 1, 0, 0, 0, 0}, {2, 1, 1, 11, 5, 'a'}, {2, 1, 1, 15, 5, 9, 'a'},
+		{2, 1, 3, 9, 'a', 1, 0}, {2, 2, 0, 1, 1, 'p'}, {2, 2, 1, 2}, {2, 2, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
+		{2, 3, 1, 0, 0, 0, 1, 3, 2, 2, 1, 0, 1}, {2, 3, 5, 2, 1, 1, 1, 0}, {2, 3, 1, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0},
 		queue.EncodePart(0, 1, nil), queue.EncodePart(0, 2, []byte("x")),
+		// Expires in 2100, has priority 9, both, neither; then an expiry and a priority that are too large, one that is missing, and attributes of nothing.
+		{2, 1, 1, 11, 0x80, 0xb0, 0x8f, 0xe6, 0xb2, 0x77, 'a'}, {2, 1, 1, 13, 9, 'a'}, {2, 1, 2, 15, 0x80, 0xb0, 0x8f, 0xe6, 0xb2, 0x77, 9, 'a', 9, 'b'},
+		{2, 1, 1, 11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 'a'}, {2, 1, 1, 13, 0x80, 2, 'a'}, {2, 1, 1, 13}, {2, 1, 1, 12, 9, 'a'}, {2, 1, 1, 5, 9},
+		{2, 2, 0, 1, 7, 5, 9, 'p'}, {2, 2, 0, 1, 6, 5, 9, 'p'}, {2, 2, 0, 1, 15, 5, 9, 'p'},
 	} {
 		f.Add(data)
 	}
@@ -102,10 +106,12 @@ func FuzzEntry(f *testing.F) {
 		decodeAll(t, data)
 		sealed := queue.Seal(data)
 		recoverFrom(t, queue.Config{}, queue.Entry{Seq: 1, Data: sealed})
-		recoverFrom(t, queue.Config{Resident: 1, MaxDeliveries: 3}, // between others, and after them once more: a journal for the records
-			queue.Entry{Seq: 3, Data: queue.Seal([]byte{1, 1, 3, 2, 'a', 1, 0})}, queue.Entry{Seq: 4, Data: queue.EncodePart(0, 2, []byte("x"))},
+		recoverFrom(t, queue.Config{Resident: 1, Rules: queue.Rules{MaxDeliveries: 3}}, // between others, and after them once more: a journal for the records
+			queue.Entry{Seq: 3, Data: queue.Seal([]byte{2, 1, 3, 9, 'a', 1, 0})}, queue.Entry{Seq: 4, Data: queue.EncodePart(0, 2, []byte("x"))},
 			queue.Entry{Seq: 5, Data: sealed}, queue.Entry{Seq: 6, Data: queue.EncodePart(1, 2, []byte("y"))},
-			queue.Entry{Seq: 8, Data: queue.Seal([]byte{1, 1, 1, 2, 'b'})}, queue.Entry{Seq: 9, Data: sealed})
+			queue.Entry{Seq: 8, Data: queue.Seal([]byte{2, 1, 1, 9, 'b'})}, queue.Entry{Seq: 9, Data: sealed})
+		recoverFrom(t, queue.Config{MaxPriority: 4, Rules: queue.Rules{MaxLength: queue.AtMost(2), MaxBytes: queue.AtMost(3)}},
+			queue.Entry{Seq: 1, Data: sealed}, queue.Entry{Seq: 2, Data: queue.Seal([]byte{2, 1, 2, 13, 9, 'a', 9, 'b'})}, queue.Entry{Seq: 3, Data: sealed})
 		readBack(t, sealed)
 	})
 }
@@ -136,7 +142,7 @@ func recoverFrom(t *testing.T, cfg queue.Config, entries ...queue.Entry) {
 func readBack(t *testing.T, data []byte) {
 	var entries []queue.Entry
 	for i := range uint64(4) {
-		entries = append(entries, queue.Entry{Seq: i + 1, Data: queue.Seal([]byte{1, 1, 1, 2, byte('a' + i)})})
+		entries = append(entries, queue.Entry{Seq: i + 1, Data: queue.Seal([]byte{2, 1, 1, 9, byte('a' + i)})})
 	}
 	disk := queuetest.NewDisk(entries...)
 	q, err := queue.Open(queue.Config{Resident: 1}, disk.OpenInline())

@@ -8,6 +8,7 @@ const graveWidth = 256
 // grave is what is dead and not yet kept elsewhere. Owned by run.
 type grave struct {
 	waiting  []dying
+	count    int // records in the grave, under way or waiting
 	underWay int
 	retryAt  time.Time
 }
@@ -27,11 +28,30 @@ func (q *Queue) die(k *chunk, i int) {
 	q.bequeath(k, i, DeliveryLimit)
 }
 
+// perish ends the ready record that peek has found.
+func (q *Queue) perish(seq uint64, k *chunk, why Reason) {
+	i := int(seq - k.base)
+	q.passed(seq, k)
+	q.stateOf(k)
+	if q.cfg.DeadLetter == nil {
+		q.counts[EventDead]++
+		q.erase(k, i)
+		return
+	}
+	q.noLongerReady(k, i)
+	q.inter(k, i, why)
+}
+
 // bequeath sends a held record to the dead letters; it is settled here when it is kept there.
 func (q *Queue) bequeath(k *chunk, i int, why Reason) {
 	q.unhold(k, i)
+	q.inter(k, i, why)
+}
+
+func (q *Queue) inter(k *chunk, i int, why Reason) {
 	k.records[i].owner = ownerGrave
-	q.held++ // it still counts as unacknowledged
+	q.held++
+	q.grave.count++
 	q.grave.waiting = append(q.grave.waiting, dying{k.base + uint64(i), why})
 	q.digGraves()
 }
@@ -58,9 +78,15 @@ func (q *Queue) digGraves() {
 		if k == nil {
 			continue
 		}
+		if q.cfg.DeadLetter == nil { // since the rules changed
+			q.counts[EventDead]++
+			q.erase(k, i)
+			continue
+		}
 		g.underWay++
 		r := &k.records[i]
-		q.cfg.DeadLetter(Dead{Record: r.data, Reason: d.reason, Seq: d.seq, Count: r.attempts}, func(err error) {
+		dead := Dead{Record: r.data, Reason: d.reason, Seq: d.seq, Count: r.attempts, Priority: k.attributes(i).priority}
+		q.cfg.DeadLetter(dead, func(err error) {
 			q.post(op{kind: opKept, call: func() { q.buried(d, err) }})
 		})
 	}

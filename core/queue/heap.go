@@ -16,6 +16,13 @@ func (h *seqHeap) push(v uint64) {
 	*h = s
 }
 
+// slim lets go of an empty heap's memory.
+func (h *seqHeap) slim() {
+	if len(*h) == 0 {
+		*h = nil
+	}
+}
+
 func (h *seqHeap) pop() uint64 {
 	s := *h
 	top, n := s[0], len(s)-1

@@ -67,11 +67,14 @@ func (q *Queue) delivered(k *chunk, i int) {
 		return
 	}
 	q.journal.highest = max(q.journal.highest, k.base+uint64(i))
-	if q.cfg.MaxDeliveries > 0 {
+	if q.counted() {
 		q.touch(k)
 	}
 	q.journalSoon()
 }
+
+// counted tells whether the log has the number of deliveries of each record. With priorities the watermark would say nothing.
+func (q *Queue) counted() bool { return q.cfg.MaxDeliveries > 0 || q.levels != nil }
 
 // whenJournalled calls done with err when all that has been settled is durable, as far as it concerns records up to number last. Else it says why not.
 func (q *Queue) whenJournalled(done func(error), err error, last uint64) {
@@ -144,6 +147,9 @@ func (j *journaler) refused(base uint64, err error) {
 
 // tellable is the number of the highest record delivered of those that the log holds.
 func (q *Queue) tellable() uint64 {
+	if q.levels != nil {
+		return 0
+	}
 	if p := q.writer.pending; len(p) > 0 && q.journal.highest >= p[0].base {
 		return p[0].base - 1
 	}
@@ -166,7 +172,7 @@ func (q *Queue) writeJournal(ready []waiter) {
 			k := dirty[n]
 			k.listed = false
 			if !k.done() {
-				entry = appendBitmap(entry, bitmap(k, q.cfg.MaxDeliveries > 0))
+				entry = appendBitmap(entry, bitmap(k, q.counted()))
 				wrote = append(wrote, k)
 			}
 		}
@@ -265,6 +271,9 @@ func (q *Queue) unref(seq uint64) {
 
 // watermark is the position of the highest record delivered, or of the last one before it that is in the log.
 func (q *Queue) watermark() position {
+	if q.levels != nil {
+		return position{}
+	}
 	live := q.content.live()
 	i := q.content.search(q.journal.highest)
 	if i < len(live) && live[i].base <= q.journal.highest && live[i].written() {

@@ -252,7 +252,7 @@ func TestWatermark(t *testing.T) {
 			r.chunk("a")
 			large := make([]byte, 3*queue.PartBytes)
 			kept := r.told("append")
-			r.q.AppendFunc(large, kept.done)
+			r.q.AppendFunc(queue.Record{Data: large}, kept.done)
 			r.noError("append", kept.once())
 			r.chunk("b")
 			c := r.consume(queue.ConsumerConfig{Credit: 2})
@@ -277,7 +277,7 @@ func TestWatermark(t *testing.T) {
 func TestAttemptsSurvive(t *testing.T) {
 	for name, wait := range map[string]bool{"kept first": false, "delivered first": true} {
 		t.Run(name, func(t *testing.T) {
-			synthetic(t, queue.Config{MaxDeliveries: 5}, func(r *rig) {
+			synthetic(t, queue.Config{Rules: queue.Rules{MaxDeliveries: 5}}, func(r *rig) {
 				c := r.all()
 				if wait {
 					r.pending("a")
@@ -303,9 +303,9 @@ func TestAttemptsSurvive(t *testing.T) {
 // TestJournalIsSplit: a journal too large for an entry becomes several.
 func TestJournalIsSplit(t *testing.T) {
 	const n = 300_000
-	synthetic(t, queue.Config{MaxDeliveries: 1 << 30}, func(r *rig) {
+	synthetic(t, queue.Config{Rules: queue.Rules{MaxDeliveries: 1 << 30}}, func(r *rig) {
 		for range n {
-			r.q.Append([]byte("r"), nil, 0)
+			r.q.Append(queue.Record{Data: []byte("r")}, nil, 0)
 		}
 		c := r.all()
 		synctest.Wait()

@@ -65,6 +65,11 @@ func (l *leases) first() time.Time { return l.heap[0].until }
 
 // expireLeases returns what was lent for too long.
 func (q *Queue) expireLeases(now time.Time) {
+	q.takeBack(now)
+	q.trimHead()
+}
+
+func (q *Queue) takeBack(now time.Time) {
 	for len(q.lease.heap) > 0 {
 		top := q.lease.heap[0]
 		current, ok := q.lease.until[top.handle.Seq]

@@ -102,22 +102,25 @@ func (q *Queue) fill(k *chunk, entries []Entry) (filled bool) {
 }
 
 // restore gives a chunk its records' data; false: they are not the chunk's.
-func (q *Queue) restore(k *chunk, records [][]byte) bool {
+func (q *Queue) restore(k *chunk, records []item) bool {
 	if k.done() || len(records) != k.count {
 		return false
 	}
 	var size int64
 	for i := range q.stateOf(k) {
 		if k.records[i].owner != ownerSettled {
-			if records[i] == nil {
+			if records[i].data == nil {
 				return false
 			}
-			size += int64(len(records[i]))
+			size += int64(len(records[i].data))
 		}
 	}
 	for i := range k.records {
 		if r := &k.records[i]; r.owner != ownerSettled {
-			r.data, r.size = records[i], uint32(len(records[i]))
+			r.data, r.size = records[i].data, uint32(len(records[i].data))
+			if q.cfg.MaxBytes.Set {
+				q.reweigh(k, i, q.weigh(r.data)) // it may have been a guess
+			}
 		}
 	}
 	q.bytes += size - k.bytes
@@ -132,7 +135,7 @@ func (q *Queue) makeRoom(k *chunk) {
 		if q.memory <= q.cfg.Resident && !q.cfg.Budget.over() {
 			return
 		}
-		if c != k && c.written() && c.memory > 0 && c.end() <= q.fresh {
+		if c != k && c.written() && c.memory > 0 && (q.levels != nil || c.end() <= q.fresh) {
 			q.unload(c)
 		}
 	}

@@ -111,7 +111,7 @@ func (d *driver) append() {
 		rec := &modelRecord{id: d.nextID, size: size}
 		d.model.records = append(d.model.records, rec)
 		d.model.byID[rec.id] = rec
-		d.q.AppendFunc(encodeID(rec.id, size), func(err error) { kept <- err })
+		d.q.AppendFunc(queue.Record{Data: encodeID(rec.id, size)}, func(err error) { kept <- err })
 	}
 	for range n {
 		if err := <-kept; err != nil {
@@ -132,7 +132,7 @@ func (d *driver) refuse() {
 	for i := range kept {
 		kept[i] = make(chan error, 1)
 		d.nextID++
-		d.q.AppendFunc(encodeID(d.nextID, 8+d.rnd.IntN(200)), func(err error) { kept[i] <- err })
+		d.q.AppendFunc(queue.Record{Data: encodeID(d.nextID, 8+d.rnd.IntN(200))}, func(err error) { kept[i] <- err })
 	}
 	for i, k := range kept {
 		if err := <-k; err != nil {
@@ -502,7 +502,7 @@ func TestModel(t *testing.T) {
 		"log with little memory": {
 			cfg: queue.Config{Name: "s", Resident: 10_000}, disk: &queuetest.Disk{}, large: true,
 		},
-		"log with counted deliveries": {cfg: queue.Config{Name: "c", MaxDeliveries: 1 << 30}, disk: &queuetest.Disk{}},
+		"log with counted deliveries": {cfg: queue.Config{Name: "c", Rules: queue.Rules{MaxDeliveries: 1 << 30}}, disk: &queuetest.Disk{}},
 	}
 	for name, d := range stores {
 		t.Run(name, func(t *testing.T) {

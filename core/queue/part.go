@@ -4,14 +4,14 @@ import "fmt"
 
 // gathering puts the parts of a large record together, which are entries one behind the other. Those of one that was never finished are dropped.
 type gathering struct {
-	data  []byte
+	item
 	first uint64 // entry of part 0
 	next  uint64 // index of the next part
 	total uint64
 }
 
 // records returns the records of an entry and the first entry that they are in; none for a part that is not the last.
-func (g *gathering) records(kind byte, body []byte, seq uint64) (records [][]byte, first uint64, err error) {
+func (g *gathering) records(kind byte, body []byte, seq uint64) (records []item, first uint64, err error) {
 	switch kind {
 	case kindRecords:
 		records, err = decodeRecords(body)
@@ -28,9 +28,9 @@ func (g *gathering) records(kind byte, body []byte, seq uint64) (records [][]byt
 	}
 }
 
-func (g *gathering) part(p part, seq uint64) [][]byte {
+func (g *gathering) part(p part, seq uint64) []item {
 	if p.index == 0 {
-		*g = gathering{data: []byte{}, first: seq, total: p.total}
+		*g = gathering{item: item{[]byte{}, p.attributes}, first: seq, total: p.total}
 	}
 	if p.index != g.next || p.total != g.total || seq != g.first+p.index {
 		*g = gathering{}
@@ -40,7 +40,7 @@ func (g *gathering) part(p part, seq uint64) [][]byte {
 	if g.next++; g.next < g.total {
 		return nil
 	}
-	record := g.data
-	g.data, g.next, g.total = nil, 0, 0
-	return [][]byte{record}
+	record := g.item
+	g.item, g.next, g.total = item{}, 0, 0
+	return []item{record}
 }

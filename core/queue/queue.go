@@ -26,15 +26,18 @@ const (
 	opGrant
 	opWake
 	opKept
+	opOverflow
 )
 
 // op is one entry of a queue's inbox. The frequent kinds carry their arguments in place; everything else is a call.
 type op struct {
 	kind     opKind
 	outcome  Outcome
+	priority uint8
 	tag      uint64
 	handle   Handle
-	record   []byte
+	data     []byte
+	ttl      int64
 	handles  []Handle
 	pub      Publisher
 	consumer *Consumer
@@ -65,7 +68,11 @@ type Queue struct {
 	fresh    uint64 // number of the first record never delivered
 	cursor   *chunk // where fresh was last found
 	returned seqHeap
+	levels   []seqHeap // with priorities: all that is ready, by priority; fresh and returned are not used then
+	entered  uint64    // number of the first record not yet offered: its time is not over before it has been
 	ready    int
+	weight   int64 // of what is ready, with Rules.MaxBytes
+	mortal   bool  // there is, or has been, a record that expires
 	held     int
 	bytes    int64
 	memory   int64
@@ -77,27 +84,29 @@ type Queue struct {
 	consumers []*Consumer
 	owners    map[uint32]*Consumer
 	lastOwner uint32
-	active    []*Consumer // those that may take a delivery, in turn
-	turn      int
+	active    rota      // those that may take a delivery
 	alone     *Consumer // the exclusive consumer
+	sole      *Consumer // the one that gets deliveries, with Config.SingleActive
+	lastUse   time.Time // when a consumer, a Get or a Touch was last there
 
-	writer    writer
-	journal   journaler
-	trimmer   trimmer
-	loading   bool            // something is being read back, or must not be tried again yet
-	reading   bool            // a goroutine is at it
-	reads     context.Context // of that goroutine
-	stopReads context.CancelFunc
-	getters   []chan error // Gets that wait for something to be read back
-	parked    []op         // appends that wait for memory
-	kept      completions
-	lease     leases
-	grave     grave
-	timer     *time.Timer
-	due       time.Time // when timer fires; zero: not armed
-	counts    [EventLost + 1]int
-	worked    bool      // something has been done since idleAt was set
-	idleAt    time.Time // when to see whether the queue is idle; zero: it is
+	writer     writer
+	journal    journaler
+	trimmer    trimmer
+	loading    bool            // something is being read back, or must not be tried again yet
+	reading    bool            // a goroutine is at it
+	reads      context.Context // of that goroutine
+	stopReads  context.CancelFunc
+	getters    []chan error // Gets that wait for something to be read back
+	parked     []op         // appends that wait for memory
+	kept       completions
+	lease      leases
+	grave      grave
+	timer      *time.Timer
+	due        time.Time // when timer fires; zero: not armed
+	batchClock int64     // clock's answer in this batch; 0: not asked yet
+	counts     [EventLost + 1]int
+	worked     bool      // something has been done since idleAt was set
+	idleAt     time.Time // when to see whether the queue is idle; zero: it is
 }
 
 // Open recovers a queue from its log (nil: a memory queue, empty) and starts its goroutine. ErrCorrupt if the log cannot be read.
@@ -116,12 +125,21 @@ func Open(cfg Config, log Log) (*Queue, error) {
 	}
 	q.reads, q.stopReads = context.WithCancel(context.Background())
 	q.timer.Stop()
+	if cfg.MaxPriority > 0 {
+		q.levels = make([]seqHeap, int(cfg.MaxPriority)+1)
+	}
+	q.lastUse = q.now()
 	if log != nil {
 		if err := q.recover(); err != nil {
 			cfg.Budget.add(-q.budgeted)
 			q.stopReads()
 			return nil, err
 		}
+	}
+	q.entered = q.next
+	q.rearm()
+	if q.ready > 0 {
+		q.post(op{kind: opCall, call: q.trimHead}) // and what is over by now dies
 	}
 	go q.run()
 	return q, nil
@@ -177,8 +195,9 @@ func (q *Queue) run() {
 	for {
 		select {
 		case <-q.wake:
+			q.batchClock = 0
 		case <-q.timer.C:
-			q.due = time.Time{}
+			q.due, q.batchClock = time.Time{}, 0
 			q.tick()
 		}
 		q.takeBatch()
@@ -226,25 +245,29 @@ func (q *Queue) apply(o *op) {
 			q.activate(o.consumer)
 		}
 		q.unpark()
-	case opKept:
+	case opKept, opCall:
 		o.call()
-	case opCall:
-		o.call()
+	case opOverflow:
+		q.kept.add(ticket{o.pub, o.tag}, ErrOverflow)
 	}
 }
 
-// at makes sure that the goroutine wakes up at t or before.
+// at makes sure that the goroutine wakes up at t or before. When the clock has been put forward past what the timer waits for, that has become due.
 func (q *Queue) at(t time.Time) {
-	if !q.due.IsZero() && !t.Before(q.due) {
+	now := q.now()
+	switch {
+	case q.due.IsZero() || t.Before(q.due):
+		q.due = t
+	case q.due.After(now):
 		return
 	}
-	q.due = t
-	q.timer.Reset(max(t.Sub(q.now()), 0))
+	q.timer.Reset(max(q.due.Sub(now), 0))
 }
 
 // tick does whatever has become due and arms the timer for the rest.
 func (q *Queue) tick() {
 	now := q.now()
+	q.unusedFor(now)
 	q.expireLeases(now)
 	q.retryGrave(now)
 	q.journalIfDue(now)
@@ -275,6 +298,10 @@ func (q *Queue) slim(now time.Time) {
 	default:
 		q.idleAt = time.Time{}
 		q.batch, q.spare, q.tickets, q.writer.buffers, q.kept.tags = nil, nil, nil, nil, nil
+		for i := range q.levels {
+			q.levels[i].slim()
+		}
+		q.returned.slim()
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if len(q.inbox) == 0 {
@@ -286,7 +313,8 @@ func (q *Queue) slim(now time.Time) {
 // Stats returns the counters, in order with the caller's own operations. It waits for the queue's goroutine. ErrClosed, ErrDeleted.
 func (q *Queue) Stats() (s Stats, err error) {
 	err = q.ask(func() {
-		s = Stats{Ready: q.ready, Unacked: q.held, Consumers: len(q.consumers), Bytes: q.bytes, Resident: q.memory}
+		q.deliver() // so that they tell of a moment between batches
+		s = Stats{Ready: q.ready, Unacked: q.held - q.grave.count, Dying: q.grave.count, Consumers: len(q.consumers), Bytes: q.bytes, Resident: q.memory}
 	})
 	return s, err
 }

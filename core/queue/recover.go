@@ -61,26 +61,28 @@ func (r *recovery) entry(e Entry) error {
 }
 
 // chunk adds what one entry (or the parts of one record) holds.
-func (r *recovery) chunk(records [][]byte, first, last uint64) {
+func (r *recovery) chunk(records []item, first, last uint64) {
 	q := r.q
 	k := &chunk{base: q.next, count: len(records), first: first, last: last}
 	resident := q.memory < q.cfg.Resident && !q.cfg.Budget.over()
 	absent := 0
-	for _, data := range records {
-		k.bytes += int64(len(data))
-		if data == nil {
+	for i, it := range records {
+		k.bytes += int64(len(it.data))
+		if it.data == nil {
 			absent++
+			continue
 		}
+		if q.cfg.MaxBytes.Set {
+			it.weight = q.weigh(it.data)
+		}
+		k.annotate(i, it.attributes)
+		q.mortal = q.mortal || it.expires != 0
 	}
 	if resident || absent > 0 {
 		k.records = make([]record, k.count)
 	}
 	for i := range k.records {
-		if records[i] == nil {
-			k.records[i].owner = ownerSettled
-		} else if resident {
-			k.records[i].data, k.records[i].size = records[i], uint32(len(records[i]))
-		}
+		r.record(&k.records[i], records[i], resident)
 	}
 	k.settled, k.ready = absent, k.count-absent
 	if resident {
@@ -91,6 +93,16 @@ func (r *recovery) chunk(records [][]byte, first, last uint64) {
 	q.bytes += k.bytes
 	q.next += uint64(k.count)
 	q.content.list = append(q.content.list, k)
+}
+
+func (r *recovery) record(rec *record, it item, resident bool) {
+	if it.data == nil {
+		rec.owner = ownerSettled
+		return
+	}
+	if resident {
+		rec.data, rec.size = it.data, uint32(len(it.data))
+	}
 }
 
 // journal applies the settlements that an entry tells of.
@@ -139,8 +151,8 @@ func (r *recovery) apply(k *chunk, c journalChunk) {
 	for i := range k.records {
 		rec := &k.records[i]
 		if c.isSettled(i) && rec.owner != ownerSettled {
-			k.memory -= int64(rec.size)
-			q.memory -= int64(rec.size)
+			k.memory -= int64(len(rec.data))
+			q.memory -= int64(len(rec.data))
 			*rec = record{owner: ownerSettled}
 			k.settled++
 			k.ready--
@@ -164,6 +176,7 @@ func (r *recovery) finish() {
 			continue
 		}
 		q.ready += k.ready
+		r.queue(k)
 		if k.journal != 0 {
 			q.journal.ref(k.journal)
 		}
@@ -181,6 +194,19 @@ func (r *recovery) finish() {
 	}
 	q.account()
 	q.trim()
+}
+
+// queue brings what is ready of k into the order of priorities, and counts its weight.
+func (r *recovery) queue(k *chunk) {
+	for i := 0; i < k.count && (r.q.levels != nil || k.extra != nil); i++ {
+		if !k.isReady(i) {
+			continue
+		}
+		r.q.weight += int64(k.attributes(i).weight)
+		if r.q.levels != nil {
+			r.q.wait(k, i)
+		}
+	}
 }
 
 // bury gives up a chunk that is settled whole and still in the log. If only its bitmap says so, that is kept until a journal entry names it as gone.

@@ -108,7 +108,7 @@ func (x *told) once() error {
 
 func (r *rig) append(record string) *told {
 	x := r.told("append " + record)
-	r.q.AppendFunc([]byte(record), x.done)
+	r.q.AppendFunc(queue.Record{Data: []byte(record)}, x.done)
 	return x
 }
 
@@ -147,8 +147,8 @@ func (r *rig) stats(ready, unacked int) queue.Stats {
 	r.Helper()
 	synctest.Wait()
 	s, err := r.q.Stats()
-	if err != nil || s.Ready != ready || s.Unacked != unacked {
-		r.Fatalf("%d ready, %d unacked, %v; want %d and %d", s.Ready, s.Unacked, err, ready, unacked)
+	if err != nil || s.Ready != ready || s.Unacked+s.Dying != unacked {
+		r.Fatalf("%d ready, %d unacked, %v; want %d and %d", s.Ready, s.Unacked+s.Dying, err, ready, unacked)
 	}
 	return s
 }

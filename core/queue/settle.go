@@ -27,12 +27,18 @@ func (q *Queue) settle(o *op) {
 	}
 	var err error
 	last := o.handle.Seq
+	if o.outcome == Requeue && q.limited() {
+		q.handOut() // so that what came before with the same batch does not count as waiting
+	}
 	if last != 0 {
 		err = q.settleOne(o.outcome, o.handle)
 	}
 	for _, h := range o.handles {
 		err = firstError(q.settleOne(o.outcome, h), err)
 		last = max(last, h.Seq)
+	}
+	if o.outcome == Requeue {
+		q.trimHead()
 	}
 	if o.done != nil {
 		q.whenJournalled(o.done, err, last)
@@ -100,10 +106,14 @@ func (q *Queue) requeue(k *chunk, i int) {
 		return
 	}
 	q.unhold(k, i)
-	k.records[i].owner = ownerNone
-	k.ready++
-	q.ready++
-	q.returned.push(k.base + uint64(i))
+	r := &k.records[i]
+	r.owner = ownerNone
+	q.nowReady(k, i)
+	if q.levels != nil {
+		q.wait(k, i)
+	} else {
+		q.returned.push(k.base + uint64(i))
+	}
 	if q.cfg.MaxDeliveries > 0 {
 		q.touch(k)
 	}
@@ -116,19 +126,23 @@ func (q *Queue) erase(k *chunk, i int) {
 	case ownerSettled:
 		return
 	case ownerNone:
-		k.ready--
-		q.ready--
+		q.noLongerReady(k, i)
 	case ownerGrave:
 		q.held--
+		q.grave.count--
 	default:
 		q.unhold(k, i)
 	}
-	n := int64(r.size) // if it has never been in memory, its chunk's bytes are given up with the chunk
+	n := int64(r.size)
+	if n == 0 && r.data == nil {
+		n = int64(k.share()) // it has never been in memory
+	}
+	n = min(n, k.bytes)
 	k.bytes -= n
 	q.bytes -= n
 	if r.data != nil {
-		k.memory -= n
-		q.memory -= n
+		k.memory -= int64(r.size)
+		q.memory -= int64(r.size)
 	}
 	r.owner, r.data = ownerSettled, nil
 	k.settled++
@@ -153,7 +167,7 @@ func (q *Queue) doneWith(k *chunk) {
 func (q *Queue) bury(k *chunk) {
 	q.bytes -= k.bytes
 	q.recycle(k.records)
-	k.records = nil
+	k.records, k.extra = nil, nil
 	if k.written() {
 		q.entomb(k)
 	}
@@ -169,6 +183,7 @@ func (q *Queue) Purge() (n int, err error) {
 			durable <- q.end
 			return
 		}
+		q.deliver() // what consumers can take is theirs
 		n = q.ready
 		q.discardReady()
 		q.whenJournalled(func(err error) { durable <- err }, nil, q.next-1)
@@ -186,6 +201,9 @@ func (q *Queue) discardReady() {
 		}
 	}
 	q.returned = nil
+	for i := range q.levels {
+		q.levels[i] = nil
+	}
 }
 
 // eraseReady settles what is ready in k.
@@ -206,8 +224,8 @@ func (q *Queue) discard() {
 		}
 	}
 	q.writer.queued, q.gather = nil, nil
-	q.content, q.returned, q.ready, q.held, q.bytes, q.memory = chunks{}, nil, 0, 0, 0, 0
-	q.grave.waiting = nil
+	q.content, q.returned, q.ready, q.held, q.bytes, q.memory, q.weight = chunks{}, nil, 0, 0, 0, 0, 0
+	q.grave.waiting, q.grave.count, q.levels = nil, 0, nil
 	q.journal.discard(q.end)
 }
 

@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // writer is the way of chunks to the log. Owned by run.
@@ -58,7 +59,7 @@ func (q *Queue) encodeChunk(c *chunk) []byte {
 			buf = appendAbsent(buf)
 			continue
 		}
-		buf = appendRecord(buf, c.records[i].data)
+		buf = appendRecord(buf, c.records[i].data, c.attributes(i))
 	}
 	return endEntry(buf)
 }
@@ -71,7 +72,7 @@ func (q *Queue) sendParts(c *chunk) {
 	var failed error
 	for i := range total {
 		slice := data[i*partBytes : min((i+1)*partBytes, len(data))]
-		entry := encodePart(make([]byte, 0, len(slice)+32), part{uint64(i), uint64(total), slice})
+		entry := encodePart(make([]byte, 0, len(slice)+48), part{uint64(i), uint64(total), c.attributes(0), slice})
 		q.appendEntry(entry, func(seq uint64, err error) {
 			if i == 0 {
 				first = seq
@@ -130,7 +131,7 @@ func (q *Queue) keep(c *chunk, err error) {
 	case err != nil:
 		q.drop(c)
 	default:
-		if c.settled > 0 || q.cfg.MaxDeliveries > 0 && c.base <= j.highest {
+		if c.settled > 0 || q.counted() && c.base <= j.highest {
 			q.touch(c)
 		}
 		if c.base <= j.highest {
@@ -161,7 +162,7 @@ func (q *Queue) shed(c *chunk) {
 		return
 	}
 	q.unload(c)
-	if c.base > q.fresh && c.ready == c.count {
+	if c.base > q.fresh && c.ready == c.count && !slices.ContainsFunc(c.records, func(r record) bool { return r.attempts > 0 }) {
 		q.recycle(c.records)
 		c.records = nil
 	}

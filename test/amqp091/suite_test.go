@@ -22,13 +22,6 @@ import (
 	"portico/core/coretest"
 )
 
-// exceptions are the tests that do not pass, each with its reason. A test listed here that passes is a failure, too: then the list is out of date.
-var exceptions = map[string]string{
-	"TestDeclareArgsXMessageTTL":             "x-message-ttl is not there yet",
-	"TestDeclareArgsRejectToDeadLetterQueue": "x-dead-letter-exchange is not there yet",
-	"TestRabbitMQQueueTTLGet":                "x-message-ttl is not there yet",
-}
-
 // needsManagement begins the names of the tests that drop connections over RabbitMQ's management port; they are not run.
 const needsManagement = "TestConnectionRecovery"
 
@@ -39,15 +32,10 @@ func TestClientSuite(t *testing.T) {
 	dir := copyModule(t, "github.com/rabbitmq/amqp091-go")
 	results := runSuite(t, dir, openDoor(t))
 	for _, name := range slices.Sorted(maps.Keys(results)) {
-		reason, excepted := exceptions[name]
-		switch r := results[name]; {
-		case r.action == "pass" && excepted:
-			t.Errorf("%s passes now: take it off the list", name)
-		case r.action == "fail" && excepted:
-			t.Logf("%s: %s", name, reason)
-		case r.action == "fail":
+		switch r := results[name]; r.action {
+		case "fail":
 			t.Errorf("%s:\n%s", name, r.output.String())
-		case r.action == "skip":
+		case "skip":
 			t.Logf("%s: skipped by itself", name)
 		}
 	}

@@ -42,7 +42,7 @@ func BenchmarkRoute(b *testing.B) {
 		for _, n := range []int{1, 1000, 10000} {
 			b.Run(fmt.Sprintf("%s/%d", kind, n), func(b *testing.B) {
 				v, exchange, key, table := spread(b, kind, n)
-				headers := func() wire.Table { return table }
+				headers := withHeaders(table)
 				var dst []string
 				b.ReportAllocs()
 				for b.Loop() {

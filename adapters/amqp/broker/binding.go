@@ -5,8 +5,9 @@ import "slices"
 // Bind adds b, or finds it there [0-9-1 queue.bind, RMQ exchange.bind]. That the
 // queue exists, and keeps existing until Bind has returned, is the caller's to see
 // to. Errors: 403 the default exchange on either side; 404 an exchange on either
-// side that does not exist; 406 an x-match that is none, if Source is of type
-// headers, and arguments that no field table can hold.
+// side that does not exist; 406 what the type of Source refuses (headers an x-match
+// that is none, x-consistent-hash a key that is no integer above 0), and arguments
+// that no field table can hold.
 func (v *VHost) Bind(b Binding) (created bool, err error) {
 	b = cleanBinding(b)
 	if err := checkEnds(b); err != nil {
@@ -148,10 +149,8 @@ func (c *change) bind(b Binding) (created bool, err error) {
 	if _, ok := c.exchanges.get(b.Destination); b.ToExchange && !ok {
 		return false, c.v.noExchange(b.Destination)
 	}
-	if x.Type == Headers {
-		if err := checkMatchArg(b.Arguments); err != nil {
-			return false, err
-		}
+	if err := checkBinding(x.Exchange, b); err != nil {
+		return false, err
 	}
 	ref, err := refOf(b)
 	if err != nil {

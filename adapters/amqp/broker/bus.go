@@ -43,7 +43,8 @@ func (v *VHost) BusPatterns() []BusPattern {
 // busKeys is the set of patterns for x. Called under mu.
 func (v *VHost) busKeys(x *exchange) map[string]struct{} {
 	bindings := v.bindings[x.Name]
-	byKey := x.Type == Direct || x.Type == Topic
+	kind := x.RoutesAs()
+	byKey := kind == Direct || kind == Topic
 	if x.alternate != "" || !byKey && len(bindings) > 0 {
 		return map[string]struct{}{everyKey: {}}
 	}

@@ -26,7 +26,7 @@ func TestRoutingWhileTheTopologyChanges(t *testing.T) {
 		readers.Go(func() {
 			var dst []string
 			for n := 0; !stop.Load() || n < 100; n++ {
-				got, err := v.Route(exchanges[n%len(exchanges)], "a.b", func() wire.Table { return arguments }, dst[:0])
+				got, err := v.Route(exchanges[n%len(exchanges)], "a.b", withHeaders(arguments), dst[:0])
 				if err != nil || !slices.Contains(got, "fixed") {
 					t.Errorf("reached %v, %v", got, err)
 					return

@@ -20,14 +20,14 @@ type bindingKey struct {
 type matcher interface {
 	add(k bindingKey, arguments wire.Table) matcher
 	remove(k bindingKey) matcher
-	// match tells r every destination that a message with key reaches; one may be
-	// told more than once.
-	match(r *route, key string)
+	// match tells r every destination that a message with these keys, at least one,
+	// reaches; one may be told more than once.
+	match(r *route, keys []string)
 }
 
-// newMatcher returns the empty matcher of an exchange type, nil if unknown.
-func newMatcher(exchangeType string) matcher {
-	switch exchangeType {
+// newMatcher returns the empty matcher of x, nil if its type is unknown.
+func newMatcher(x Exchange) matcher {
+	switch x.RoutesAs() {
 	case Direct:
 		return direct{}
 	case Fanout:
@@ -36,6 +36,12 @@ func newMatcher(exchangeType string) matcher {
 		return topic{root: &topicNode{}}
 	case Headers:
 		return headers{}
+	case ConsistentHash:
+		return picker{choose: hashOn(x.Arguments)}
+	case ModulusHash:
+		return picker{choose: byModulus{}}
+	case Random:
+		return picker{choose: byChance{}}
 	}
 	return nil
 }
@@ -92,9 +98,11 @@ func (m direct) remove(k bindingKey) matcher {
 	return direct{m.keys.set(k.key, at)}
 }
 
-func (m direct) match(r *route, key string) {
-	if at, ok := m.keys.get(key); ok {
-		r.reach(at)
+func (m direct) match(r *route, keys []string) {
+	for _, key := range keys {
+		if at, ok := m.keys.get(key); ok {
+			r.reach(at)
+		}
 	}
 }
 
@@ -105,4 +113,4 @@ type fanout struct {
 
 func (m fanout) add(k bindingKey, _ wire.Table) matcher { return fanout{m.all.with(k.destination)} }
 func (m fanout) remove(k bindingKey) matcher            { return fanout{m.all.without(k.destination)} }
-func (m fanout) match(r *route, _ string)               { r.reach(m.all) }
+func (m fanout) match(r *route, _ []string)             { r.reach(m.all) }

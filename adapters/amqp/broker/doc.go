@@ -27,6 +27,18 @@
 //	fanout   one set of destinations
 //	topic    trie by word; see topic.go for why "#" cannot blow up
 //	headers  index by header value, then a check of the few candidates
+//	x-consistent-hash, x-modulus-hash, x-random
+//	         a sorted list, of which one is picked; see picker.go
+//
+// An x-delayed-message exchange has the matcher of the type it routes as. How long
+// a message waits before that, Exchange.Delay says; keeping it is the caller's.
+//
+// # Beside routing
+//
+// What else RabbitMQ decides by pure rules is here too, because it speaks the same
+// tables and texts: a queue's arguments (arguments.go), policies and what a queue or
+// exchange makes of them (policy.go, policies.go, effective.go), and the headers of
+// dead letters (death.go).
 //
 // # What RabbitMQ decides
 //

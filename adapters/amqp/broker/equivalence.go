@@ -220,25 +220,8 @@ func appendFloat(dst []byte, f float64) []byte {
 }
 
 func appendInteger(dst []byte, v any) []byte {
-	var n int64
-	switch v := v.(type) {
-	case int8:
-		n = int64(v)
-	case uint8:
-		n = int64(v)
-	case int16:
-		n = int64(v)
-	case uint16:
-		n = int64(v)
-	case int32:
-		n = int64(v)
-	case uint32:
-		n = int64(v)
-	case int64:
-		n = v
-	case int:
-		n = int64(v)
-	default: // no field type; the wire lets none of these in
+	n, ok := Integer(v)
+	if !ok { // no field type; the wire lets none of these in
 		return appendString(append(dst, '?'), fmt.Sprintf("%T %v", v, v))
 	}
 	return binary.AppendVarint(append(dst, 'i'), n)

@@ -8,17 +8,29 @@ import (
 	"portico/adapters/amqp/wire"
 )
 
-// The exchange types [0-9-1 3.1.3].
+// The exchange types [0-9-1 3.1.3], and those that RabbitMQ has as plugins.
 const (
 	Direct  = "direct"
 	Fanout  = "fanout"
 	Topic   = "topic"
 	Headers = "headers"
+
+	// ConsistentHash sends a message to one destination, chosen by a hash of its key,
+	// a header or a property; a binding's key is its weight.
+	ConsistentHash = "x-consistent-hash"
+	// ModulusHash sends a message to one destination, chosen by a hash of its key.
+	ModulusHash = "x-modulus-hash"
+	// Random sends a message to one destination, any.
+	Random = "x-random"
+	// DelayedMessage holds messages back (see [Exchange.Delay]) and routes as the type
+	// in its argument x-delayed-type.
+	DelayedMessage = "x-delayed-message"
 )
 
 const (
 	reservedPrefix = "amq."
 	alternateArg   = "alternate-exchange"
+	delayedTypeArg = "x-delayed-type"
 )
 
 // Exchange is what a client declared. Arguments are the declarer's own table; from
@@ -35,8 +47,18 @@ type Exchange struct {
 	Arguments wire.Table
 }
 
+// RoutesAs is the type by whose rules x matches bindings: its own, or for
+// [DelayedMessage] the one in x-delayed-type.
+func (x Exchange) RoutesAs() string {
+	if x.Type != DelayedMessage {
+		return x.Type
+	}
+	return bytesOrString(x.Arguments[delayedTypeArg])
+}
+
 // Alternate is the name in the argument alternate-exchange, where messages go that
-// match no binding of x; empty when there is none.
+// match no binding of x; empty when there is none. A policy may name another, see
+// [VHost.Alternate].
 func (x Exchange) Alternate() string {
 	name, _ := x.Arguments[alternateArg].(string)
 	return name

@@ -141,7 +141,7 @@ func checkMatchArg(arguments wire.Table) error {
 		"Invalid x-match field value %s; expected all, any, all-with-x, or any-with-x", term(mode))
 }
 
-func (m headers) match(r *route, _ string) {
+func (m headers) match(r *route, _ []string) {
 	if m.specs.len() == 0 {
 		return
 	}
@@ -149,7 +149,7 @@ func (m headers) match(r *route, _ string) {
 	if m.files.len() == 0 {
 		return
 	}
-	table := r.headers()
+	table := r.properties().Headers
 	for name, v := range table {
 		r.token = appendPresence(r.token[:0], name)
 		m.try(r, table)

@@ -48,10 +48,15 @@ func mustBind(t fataler, v *broker.VHost, b broker.Binding) {
 	}
 }
 
+// withHeaders are the properties of a message that has headers only.
+func withHeaders(headers wire.Table) func() wire.Properties {
+	return func() wire.Properties { return wire.Properties{Headers: headers} }
+}
+
 // routed is the sorted result of Route.
 func routed(t fataler, v *broker.VHost, exchange, key string, headers wire.Table) []string {
 	t.Helper()
-	queues, err := v.Route(exchange, key, func() wire.Table { return headers }, nil)
+	queues, err := v.Route(exchange, key, withHeaders(headers), nil)
 	if err != nil {
 		t.Fatalf("route %s %q: %v", exchange, key, err)
 	}

@@ -8,21 +8,41 @@ import (
 
 // Route appends to dst the names of the queues that a message published to
 // exchange with key reaches, each once and none that dst already holds, in no
-// particular order, and returns dst, which stays the caller's. A message with several keys
-// (CC, BCC) is routed by one call for each with the same dst.
+// particular order, and returns dst, which stays the caller's.
 //
-// headers is called at most once, and only when an exchange of type headers with
-// bindings is met; a result without that call depends on exchange and key alone and
-// is good as long as [VHost.Generation], read before Route, stays the same. headers
+// properties is called at most once, and only when the answer is for this one
+// message: an exchange is met that has bindings to tell apart by headers or other
+// properties (headers, x-consistent-hash on a header or property), or by chance
+// (x-random). A result without that call depends on exchange and key alone and is
+// good as long as [VHost.Generation], read before Route, stays the same. properties
 // may be nil for a message without.
 //
 // The default exchange leads to exactly the queue named key (dst then holds key
 // itself); whether there is one the caller knows. Exchange-to-exchange bindings and alternate exchanges are
-// followed, each exchange once.
+// followed, each exchange once. Delays are the caller's, see [Exchange.Delay]; an
+// exchange of type x-delayed-message that another leads to does not delay.
 //
 // The error is a *wire.ChanError: 404 if there is no such exchange, 403 if it is
 // internal; dst comes back as it was. Route takes no lock.
-func (v *VHost) Route(exchange, key string, headers func() wire.Table, dst []string) ([]string, error) {
+func (v *VHost) Route(exchange, key string, properties func() wire.Properties, dst []string) ([]string, error) {
+	r := v.borrow()
+	defer v.giveBack(r)
+	r.one[0] = key
+	return v.routeKeys(r, exchange, r.one[:], properties, dst)
+}
+
+// RouteKeys is [VHost.Route] for a message with several keys: the one it was
+// published with, then CC and BCC. That is more than a Route for each: an alternate
+// exchange is for messages of which no key matches, and an exchange that picks one
+// destination picks one, by the first key. keys is not kept; without any the message
+// reaches nothing.
+func (v *VHost) RouteKeys(exchange string, keys []string, properties func() wire.Properties, dst []string) ([]string, error) {
+	r := v.borrow()
+	defer v.giveBack(r)
+	return v.routeKeys(r, exchange, keys, properties, dst)
+}
+
+func (v *VHost) routeKeys(r *route, exchange string, keys []string, properties func() wire.Properties, dst []string) ([]string, error) {
 	snap := v.snap.Load()
 	x, ok := snap.exchanges.get(exchange)
 	if !ok {
@@ -32,38 +52,34 @@ func (v *VHost) Route(exchange, key string, headers func() wire.Table, dst []str
 		return dst, wire.ChanErrorf(wire.AccessRefused,
 			"cannot publish to internal exchange '%s' in vhost '%s'", exchange, v.name)
 	}
-	return v.route(snap, x, key, headers, dst), nil
+	return r.run(snap, x, keys, properties, dst), nil
 }
 
 // RouteFrom is [VHost.Route] for messages that no AMQP publisher sent, such as
 // those from the bus: an exchange that does not exist leads nowhere, an internal
 // one is like any other.
-func (v *VHost) RouteFrom(exchange, key string, headers func() wire.Table, dst []string) []string {
+func (v *VHost) RouteFrom(exchange, key string, properties func() wire.Properties, dst []string) []string {
 	snap := v.snap.Load()
 	x, ok := snap.exchanges.get(exchange)
 	if !ok {
 		return dst
 	}
-	return v.route(snap, x, key, headers, dst)
+	r := v.borrow()
+	defer v.giveBack(r)
+	r.one[0] = key
+	return r.run(snap, x, r.one[:], properties, dst)
 }
 
-func (v *VHost) route(snap *snapshot, x *exchange, key string, headers func() wire.Table, dst []string) []string {
-	r, ok := v.routes.Get().(*route)
-	if !ok {
-		r = &route{}
+func (v *VHost) borrow() *route {
+	if r, ok := v.routes.Get().(*route); ok {
+		return r
 	}
-	r.snap, r.load = snap, headers
-	r.queues.list = dst
-	if x.Name == "" {
-		r.queues.add(key)
-	} else {
-		r.visit(x, key)
-	}
-	dst = r.queues.list
-	r.queues.list = nil // the caller's
+	return &route{}
+}
+
+func (v *VHost) giveBack(r *route) {
 	r.reset()
 	v.routes.Put(r)
-	return dst
 }
 
 // route is the work of one Route call, reused through VHost.routes.
@@ -73,20 +89,37 @@ type route struct {
 	seen   bag[*exchange] // in the order of visits, also those still to come
 	found  bool           // the exchange being visited has a match
 
-	load   func() wire.Table // nil when called
-	loaded wire.Table
+	load   func() wire.Properties // nil when called
+	loaded wire.Properties
+
+	one [1]string // the keys of a message with one
 
 	topic        topicWalk
 	token, value []byte // scratch of headers
 }
 
+func (r *route) run(snap *snapshot, x *exchange, keys []string, properties func() wire.Properties, dst []string) []string {
+	r.snap, r.load = snap, properties
+	r.queues.list = dst
+	if x.Name == "" {
+		for _, key := range keys {
+			r.queues.add(key)
+		}
+	} else if len(keys) > 0 {
+		r.visit(x, keys)
+	}
+	dst = r.queues.list
+	r.queues.list = nil // the caller's
+	return dst
+}
+
 // visit walks the exchanges that a message to x passes, breadth first.
-func (r *route) visit(x *exchange, key string) {
+func (r *route) visit(x *exchange, keys []string) {
 	r.seen.add(x)
 	for i := 0; i < len(r.seen.list); i++ {
 		x = r.seen.list[i]
 		r.found = false
-		x.matcher.match(r, key)
+		x.matcher.match(r, keys)
 		if !r.found && x.alternate != "" {
 			r.pass(x.alternate)
 		}
@@ -136,17 +169,18 @@ func (r *route) reachOne(to destination) {
 	}
 }
 
-// headers are the message's, asked for once.
-func (r *route) headers() wire.Table {
+// properties are the message's, asked for once.
+func (r *route) properties() *wire.Properties {
 	if r.load != nil {
 		r.loaded, r.load = r.load(), nil
 	}
-	return r.loaded
+	return &r.loaded
 }
 
 // reset lets go of all that belongs to a message or a snapshot.
 func (r *route) reset() {
-	r.snap, r.load, r.loaded = nil, nil, nil
+	r.snap, r.load, r.loaded = nil, nil, wire.Properties{}
+	r.one[0] = ""
 	r.queues.reset()
 	r.seen.reset()
 	if cap(r.token)+cap(r.value) > keepBytes {

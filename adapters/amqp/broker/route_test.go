@@ -181,7 +181,7 @@ func TestAlternateExchange(t *testing.T) {
 func TestHeadersAreReadOnceAndOnlyWhenNeeded(t *testing.T) {
 	v := broker.New("/")
 	calls := 0
-	count := func() wire.Table { calls++; return wire.Table{"h": "v"} }
+	count := func() wire.Properties { calls++; return wire.Properties{Headers: wire.Table{"h": "v"}} }
 	route := func(exchange string) []string {
 		t.Helper()
 		calls = 0

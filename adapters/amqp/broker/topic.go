@@ -124,7 +124,13 @@ func (w *topicWalk) reset() {
 	w.hashes.reset()
 }
 
-func (m topic) match(r *route, key string) {
+func (m topic) match(r *route, keys []string) {
+	for _, key := range keys {
+		m.matchKey(r, key)
+	}
+}
+
+func (m topic) matchKey(r *route, key string) {
 	w := &r.topic
 	w.enter(m.root)
 	for last := key == ""; !last; {

@@ -29,6 +29,7 @@ type VHost struct {
 
 	// guarded by mu
 	mu       sync.Mutex
+	policies *Policies
 	bindings map[string]map[bindingKey]Binding       // by source
 	leading  map[destination]map[bindingRef]struct{} // bindings by where they lead
 }
@@ -62,14 +63,54 @@ func New(name string) *VHost {
 	}
 	var exchanges pmap[*exchange]
 	for _, x := range predeclared() {
-		exchanges = exchanges.set(x.Name, newExchange(x))
+		exchanges = exchanges.set(x.Name, v.newExchange(x))
 	}
 	v.snap.Store(&snapshot{exchanges: exchanges, generation: 1})
 	return v
 }
 
-func newExchange(x Exchange) *exchange {
-	return &exchange{Exchange: x, alternate: x.Alternate(), matcher: newMatcher(x.Type)}
+// newExchange is x without bindings. Called under mu.
+func (v *VHost) newExchange(x Exchange) *exchange {
+	return &exchange{Exchange: x, alternate: v.alternate(x), matcher: newMatcher(x)}
+}
+
+// alternate is the alternate exchange of x by argument or else by policy. Called
+// under mu.
+func (v *VHost) alternate(x Exchange) string {
+	if _, given := x.Arguments[alternateArg]; given || v.policies == nil {
+		return x.Alternate()
+	}
+	return v.policies.ForExchange(x.Name).Alternate()
+}
+
+// SetPolicies has every exchange that names no alternate exchange in its arguments
+// use the one of its policy, from now on, also those declared later. nil is no
+// policies. It reads p once for the exchanges there are: call it again after p has
+// changed. Where an alternate changes Generation does.
+func (v *VHost) SetPolicies(p *Policies) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.policies = p
+	c := v.begin()
+	v.snap.Load().exchanges.each(func(_ string, x *exchange) {
+		if name := v.alternate(x.Exchange); name != x.alternate {
+			next := *x
+			next.alternate = name
+			c.setExchange(&next)
+		}
+	})
+	v.commit(c)
+}
+
+// Alternate is the name of the exchange where messages go that match no binding of
+// the exchange of that name: its argument's, else its policy's; empty when there is
+// none, and when there is no such exchange.
+func (v *VHost) Alternate(exchange string) string {
+	x, ok := v.snap.Load().exchanges.get(exchange)
+	if !ok {
+		return ""
+	}
+	return x.alternate
 }
 
 // Name is the name given to [New].
@@ -81,13 +122,13 @@ func (v *VHost) Generation() uint64 { return v.snap.Load().generation }
 
 // DeclareExchange creates x, or finds an equivalent one [0-9-1 exchange.declare].
 // Equivalent is same type, durable, auto-delete and internal, and of the arguments
-// the alternate exchange only. Errors: 406 unknown type, not equivalent, or an
-// alternate exchange that is no string; 403 the default exchange, and a new name
-// that begins with "amq.".
+// the alternate exchange only, whatever the type. Errors: 406 unknown type, not
+// equivalent, an alternate exchange that is no string, or arguments that the type
+// refuses; 403 the default exchange, and a new name that begins with "amq.".
 func (v *VHost) DeclareExchange(x Exchange) (created bool, err error) {
 	x.Name = CleanName(x.Name)
-	if newMatcher(x.Type) == nil {
-		return false, wire.ChanErrorf(wire.PreconditionFailed, "unknown exchange type '%s'", x.Type)
+	if err := checkKnown(x.Type); err != nil {
+		return false, err
 	}
 	if err := checkNotDefault(x.Name); err != nil {
 		return false, err
@@ -101,7 +142,7 @@ func (v *VHost) DeclareExchange(x Exchange) (created bool, err error) {
 		return false, err
 	}
 	c := v.begin()
-	c.setExchange(newExchange(x))
+	c.setExchange(v.newExchange(x))
 	v.commit(c)
 	return true, nil
 }
@@ -130,10 +171,12 @@ func (v *VHost) checkNew(x Exchange) error {
 			"exchange name '%s' contains reserved prefix 'amq.*'", x.Name)
 	}
 	if alternate, given := x.Arguments[alternateArg]; given {
-		if _, ok := alternate.(string); !ok {
-			return wire.ChanErrorf(wire.PreconditionFailed, "invalid type '%s' for arg '%s' in exchange '%s' in vhost '%s'",
-				typeName(alternate), alternateArg, x.Name, v.name)
+		if !isString(alternate) {
+			return v.invalidType(x.Name, alternateArg, alternate)
 		}
+	}
+	if err := v.checkTypeArguments(x); err != nil {
+		return err
 	}
 	_, err := encodeArguments(x.Arguments)
 	return err
@@ -221,8 +264,8 @@ func (v *VHost) Exchanges() []Exchange {
 
 // Restore adds what was kept over a restart, all at once and without the rules for
 // clients, bindings after exchanges. It returns what it did not take because it no
-// longer makes sense: an exchange of an unknown type or unlike the one of its name
-// that is there, a binding from or to an exchange that does not exist or with
+// longer makes sense: an exchange of an unknown type, with arguments that its type
+// refuses or unlike the one of its name that is there, a binding from or to an exchange that does not exist or with
 // arguments that its exchange would refuse.
 func (v *VHost) Restore(xs []Exchange, bs []Binding) Removed {
 	v.mu.Lock()
@@ -232,10 +275,10 @@ func (v *VHost) Restore(xs []Exchange, bs []Binding) Removed {
 	for _, x := range xs {
 		old, exists := c.exchanges.get(x.Name)
 		switch {
-		case exists && v.checkEquivalent(x, old.Exchange) != nil, newMatcher(x.Type) == nil:
+		case exists && v.checkEquivalent(x, old.Exchange) != nil, checkKnown(x.Type) != nil, v.checkTypeArguments(x) != nil:
 			refused.Exchanges = append(refused.Exchanges, x)
 		case !exists:
-			c.setExchange(newExchange(x))
+			c.setExchange(v.newExchange(x))
 		}
 	}
 	for _, b := range bs {

@@ -45,7 +45,7 @@ func TestDeclareExchange(t *testing.T) {
 		"type before durability":   {X{Name: "x", Type: "topic", Durable: true}, 406, "inequivalent arg 'type' for exchange 'x' in vhost '/v': received 'topic' but current is 'direct'"},
 		"no alternate":             {X{Name: "x", Type: "direct"}, 406, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/v': received none but current is the value 'ae' of type 'longstr'"},
 		"other alternate":          {X{Name: "x", Type: "direct", Arguments: wire.Table{"alternate-exchange": "b"}}, 406, "inequivalent arg 'alternate-exchange' for exchange 'x' in vhost '/v': received 'b' but current is 'ae'"},
-		"unknown type":             {X{Name: "n", Type: "x-random"}, 406, "unknown exchange type 'x-random'"},
+		"unknown type":             {X{Name: "n", Type: "x-jms-topic"}, 406, "unknown exchange type 'x-jms-topic'"},
 		"unknown type, old name":   {X{Name: "x", Type: "Direct"}, 406, "unknown exchange type 'Direct'"},
 		"default exchange":         {X{Name: "", Type: "direct", Durable: true}, 403, "operation not permitted on the default exchange"},
 		"default by removal":       {X{Name: "\n", Type: "direct", Durable: true}, 403, "operation not permitted on the default exchange"},

@@ -111,7 +111,7 @@ func (h *harness) fill(records ...string) {
 	h.Helper()
 	kept := make(chan error, len(records))
 	for _, r := range records {
-		h.q.AppendFunc([]byte(r), func(err error) { kept <- err })
+		h.q.AppendFunc(queue.Record{Data: []byte(r)}, func(err error) { kept <- err })
 	}
 	for range records {
 		h.noError("append", h.answer(kept))
@@ -159,17 +159,17 @@ func (h *harness) wants(what string, err, want error) {
 	}
 }
 
-// stats waits until the queue has so many ready and unacked records.
+// stats waits until the queue has so many ready and unacked (or dying) records.
 func (h *harness) stats(ready, unacked int) queue.Stats {
 	h.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		s, err := h.q.Stats()
 		h.noError("stats", err)
-		if s.Ready == ready && s.Unacked == unacked {
+		if s.Ready == ready && s.Unacked+s.Dying == unacked {
 			return s
 		}
 		if time.Now().After(deadline) {
-			h.Fatalf("%d ready, %d unacked; want %d and %d", s.Ready, s.Unacked, ready, unacked)
+			h.Fatalf("%d ready, %d unacked; want %d and %d", s.Ready, s.Unacked+s.Dying, ready, unacked)
 		}
 	}
 }

@@ -48,9 +48,9 @@ func tellsPublishers(h *harness) {
 	const n = 5000
 	a, b := &ledger{make(chan uint64, n+1)}, &ledger{make(chan uint64, n+1)}
 	for i := range uint64(n) {
-		h.q.Append([]byte("a"), a, i+1)
-		h.q.Append([]byte("b"), b, i+1)
-		h.q.Append([]byte("nobody's"), nil, 0)
+		h.q.Append(queue.Record{Data: []byte("a")}, a, i+1)
+		h.q.Append(queue.Record{Data: []byte("b")}, b, i+1)
+		h.q.Append(queue.Record{Data: []byte("nobody's")}, nil, 0)
 	}
 	for i := range uint64(n) {
 		for name, l := range map[string]*ledger{"first": a, "second": b} {

@@ -59,7 +59,7 @@ func reopensLarge(h *harness) {
 
 func reopensCounts(h *harness) {
 	h.needReopen()
-	h.open(queue.Config{Name: "q", MaxDeliveries: 3})
+	h.open(queue.Config{Name: "q", Rules: queue.Rules{MaxDeliveries: 3}})
 	h.fill("a", "b")
 	c := h.consume(queue.ConsumerConfig{Credit: 3})
 	ds := c.wants("a", "b")
@@ -81,7 +81,7 @@ func reopensSettled(h *harness) {
 	c := h.consume(queue.ConsumerConfig{Credit: queue.Unlimited})
 	auto := 0
 	for i, r := range numbered(300) {
-		h.q.Append([]byte(r), nil, 0) // settled before it is kept, as it comes
+		h.q.Append(queue.Record{Data: []byte(r)}, nil, 0) // settled before it is kept, as it comes
 		switch d := c.next(1)[0]; {
 		case i == 100:
 			c.Cancel()

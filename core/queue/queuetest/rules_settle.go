@@ -65,7 +65,7 @@ func settleTells(h *harness) {
 	h.open(queue.Config{Name: "q"})
 	c := h.consume(queue.ConsumerConfig{Credit: queue.Unlimited})
 	for i := range 20 {
-		h.q.Append([]byte("a"), nil, 0) // perhaps it is settled before it is kept
+		h.q.Append(queue.Record{Data: []byte("a")}, nil, 0) // perhaps it is settled before it is kept
 		h.noError("settle", h.settle(queue.Outcome(i%3), c.next(1)...))
 		if queue.Outcome(i%3) == queue.Requeue {
 			h.noError("ack", h.settle(queue.Ack, c.next(1)...))
@@ -149,7 +149,7 @@ func deliveriesAreLimited(h *harness) {
 	var g graveyard
 	for name, bury := range map[string]func(queue.Dead, func(error)){"without": nil, "with": g.bury} {
 		h.Log(name, "dead letters")
-		h.open(queue.Config{Name: name, MaxDeliveries: 2, DeadLetter: bury})
+		h.open(queue.Config{Name: name, Rules: queue.Rules{MaxDeliveries: 2, DeadLetter: bury}})
 		h.fill(numbered(3)...)
 		c := h.consume(queue.ConsumerConfig{Credit: 2})
 		h.noError("requeue", h.settle(queue.Requeue, c.wants("record 0", "record 1")...))
@@ -167,7 +167,7 @@ func consumerLossCounts(h *harness) {
 	var g graveyard
 	for name, bury := range map[string]func(queue.Dead, func(error)){"without": nil, "with": g.bury} {
 		h.Log(name, "dead letters")
-		h.open(queue.Config{Name: name, MaxDeliveries: 1, DeadLetter: bury})
+		h.open(queue.Config{Name: name, Rules: queue.Rules{MaxDeliveries: 1, DeadLetter: bury}})
 		records := numbered(3000)
 		h.fill(records...)
 		c := h.consume(queue.ConsumerConfig{Credit: queue.Unlimited})
@@ -191,7 +191,7 @@ func consumerLossCounts(h *harness) {
 
 func rejects(h *harness) {
 	var g graveyard
-	h.open(queue.Config{Name: "q", DeadLetter: g.bury})
+	h.open(queue.Config{Name: "q", Rules: queue.Rules{DeadLetter: g.bury}})
 	h.fill(numbered(3)...)
 	c := h.consume(queue.ConsumerConfig{Credit: 2, Window: true})
 	h.noError("reject", h.settle(queue.Reject, c.next(2)...))
@@ -202,7 +202,7 @@ func rejects(h *harness) {
 
 func deadLetterRetries(h *harness) {
 	g := graveyard{refuse: 2}
-	h.open(queue.Config{Name: "q", DeadLetter: g.bury})
+	h.open(queue.Config{Name: "q", Rules: queue.Rules{DeadLetter: g.bury}})
 	h.fill(numbered(2)...)
 	c := h.consume(queue.ConsumerConfig{Credit: 2})
 	ds := c.next(2)
@@ -272,7 +272,7 @@ func (h *harness) refuses(c *sink, want error) {
 	h.Helper()
 	h.wants("gone", h.answer(c.gone), want)
 	told := make(chan error, 1)
-	h.q.AppendFunc([]byte("late"), func(err error) { told <- err })
+	h.q.AppendFunc(queue.Record{Data: []byte("late")}, func(err error) { told <- err })
 	h.wants("append", h.answer(told), want)
 	h.wants("settle", h.settle(queue.Ack), want)
 	_, err := h.q.Stats()

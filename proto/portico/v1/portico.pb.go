@@ -24,6 +24,116 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// QueueType says what keeps a queue's messages.
+type QueueType int32
+
+const (
+	// As QUEUE_TYPE_CLASSIC.
+	QueueType_QUEUE_TYPE_UNSPECIFIED QueueType = 0
+	// Memory, or the disk if the queue is durable.
+	QueueType_QUEUE_TYPE_CLASSIC QueueType = 1
+	// The disk; deliveries are counted over restarts. Always durable, never auto_delete, without priorities.
+	QueueType_QUEUE_TYPE_QUORUM QueueType = 2
+)
+
+// Enum value maps for QueueType.
+var (
+	QueueType_name = map[int32]string{
+		0: "QUEUE_TYPE_UNSPECIFIED",
+		1: "QUEUE_TYPE_CLASSIC",
+		2: "QUEUE_TYPE_QUORUM",
+	}
+	QueueType_value = map[string]int32{
+		"QUEUE_TYPE_UNSPECIFIED": 0,
+		"QUEUE_TYPE_CLASSIC":     1,
+		"QUEUE_TYPE_QUORUM":      2,
+	}
+)
+
+func (x QueueType) Enum() *QueueType {
+	p := new(QueueType)
+	*p = x
+	return p
+}
+
+func (x QueueType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QueueType) Descriptor() protoreflect.EnumDescriptor {
+	return file_portico_v1_portico_proto_enumTypes[0].Descriptor()
+}
+
+func (QueueType) Type() protoreflect.EnumType {
+	return &file_portico_v1_portico_proto_enumTypes[0]
+}
+
+func (x QueueType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QueueType.Descriptor instead.
+func (QueueType) EnumDescriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{0}
+}
+
+// Overflow says what a queue does with a message that is one too many.
+type Overflow int32
+
+const (
+	// As OVERFLOW_DROP_HEAD.
+	Overflow_OVERFLOW_UNSPECIFIED Overflow = 0
+	// The first messages die until it fits.
+	Overflow_OVERFLOW_DROP_HEAD Overflow = 1
+	// It is refused: RESOURCE_EXHAUSTED.
+	Overflow_OVERFLOW_REJECT_PUBLISH Overflow = 2
+	// It is refused, and goes to the dead letters.
+	Overflow_OVERFLOW_REJECT_PUBLISH_DLX Overflow = 3
+)
+
+// Enum value maps for Overflow.
+var (
+	Overflow_name = map[int32]string{
+		0: "OVERFLOW_UNSPECIFIED",
+		1: "OVERFLOW_DROP_HEAD",
+		2: "OVERFLOW_REJECT_PUBLISH",
+		3: "OVERFLOW_REJECT_PUBLISH_DLX",
+	}
+	Overflow_value = map[string]int32{
+		"OVERFLOW_UNSPECIFIED":        0,
+		"OVERFLOW_DROP_HEAD":          1,
+		"OVERFLOW_REJECT_PUBLISH":     2,
+		"OVERFLOW_REJECT_PUBLISH_DLX": 3,
+	}
+)
+
+func (x Overflow) Enum() *Overflow {
+	p := new(Overflow)
+	*p = x
+	return p
+}
+
+func (x Overflow) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Overflow) Descriptor() protoreflect.EnumDescriptor {
+	return file_portico_v1_portico_proto_enumTypes[1].Descriptor()
+}
+
+func (Overflow) Type() protoreflect.EnumType {
+	return &file_portico_v1_portico_proto_enumTypes[1]
+}
+
+func (x Overflow) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Overflow.Descriptor instead.
+func (Overflow) EnumDescriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{1}
+}
+
 // Message is what travels. It is never changed on its way.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1312,7 +1422,9 @@ type ConsumeStart struct {
 	// Deliveries count as settled as soon as they leave the queue: what is on its way when the stream ends is lost.
 	AutoAck bool `protobuf:"varint,4,opt,name=auto_ack,json=autoAck,proto3" json:"auto_ack,omitempty"`
 	// Refuse (FAILED_PRECONDITION) if the queue has other consumers, and keep others out.
-	Exclusive     bool `protobuf:"varint,5,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	Exclusive bool `protobuf:"varint,5,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	// Consumers of a lower priority get what those of a higher one cannot take; equals take turns.
+	Priority      int32 `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1380,6 +1492,13 @@ func (x *ConsumeStart) GetExclusive() bool {
 		return x.Exclusive
 	}
 	return false
+}
+
+func (x *ConsumeStart) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
 }
 
 // ConsumeCredit widens what start allowed.
@@ -1983,7 +2102,24 @@ type Queue struct {
 	// After so many deliveries a message dies instead of being requeued; 0: no limit.
 	MaxDeliveries uint32 `protobuf:"varint,4,opt,name=max_deliveries,json=maxDeliveries,proto3" json:"max_deliveries,omitempty"`
 	// Where the dead go.
-	DeadLetter    *DeadLetter `protobuf:"bytes,5,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
+	DeadLetter *DeadLetter `protobuf:"bytes,5,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
+	// What keeps its messages.
+	Type QueueType `protobuf:"varint,6,opt,name=type,proto3,enum=portico.v1.QueueType" json:"type,omitempty"`
+	// Messages of a higher priority (header Portico-Priority) come first; 1 to 255 is the highest that counts. 0: the order alone does.
+	MaxPriority uint32 `protobuf:"varint,7,opt,name=max_priority,json=maxPriority,proto3" json:"max_priority,omitempty"`
+	// Only the consumer that came first gets deliveries. When it goes, the next one does.
+	SingleActiveConsumer bool `protobuf:"varint,8,opt,name=single_active_consumer,json=singleActiveConsumer,proto3" json:"single_active_consumer,omitempty"`
+	// How long a message may wait, in whole milliseconds and at most ten years; 0: only until it has been offered once. Its own header
+	// Portico-Expiration counts if that is less. Not set: without end.
+	MessageTtl *durationpb.Duration `protobuf:"bytes,9,opt,name=message_ttl,json=messageTtl,proto3" json:"message_ttl,omitempty"`
+	// After so long without consumers, single fetches and declarations the queue is deleted; 1 ms to ten years. Not set: it never is.
+	Expires *durationpb.Duration `protobuf:"bytes,10,opt,name=expires,proto3" json:"expires,omitempty"`
+	// How many messages may be ready. Not set: any number.
+	MaxLength *uint64 `protobuf:"varint,11,opt,name=max_length,json=maxLength,proto3,oneof" json:"max_length,omitempty"`
+	// How many bytes of payload may be ready. Not set: any number.
+	MaxLengthBytes *uint64 `protobuf:"varint,12,opt,name=max_length_bytes,json=maxLengthBytes,proto3,oneof" json:"max_length_bytes,omitempty"`
+	// What happens above max_length and max_length_bytes.
+	Overflow      Overflow `protobuf:"varint,13,opt,name=overflow,proto3,enum=portico.v1.Overflow" json:"overflow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2053,6 +2189,62 @@ func (x *Queue) GetDeadLetter() *DeadLetter {
 	return nil
 }
 
+func (x *Queue) GetType() QueueType {
+	if x != nil {
+		return x.Type
+	}
+	return QueueType_QUEUE_TYPE_UNSPECIFIED
+}
+
+func (x *Queue) GetMaxPriority() uint32 {
+	if x != nil {
+		return x.MaxPriority
+	}
+	return 0
+}
+
+func (x *Queue) GetSingleActiveConsumer() bool {
+	if x != nil {
+		return x.SingleActiveConsumer
+	}
+	return false
+}
+
+func (x *Queue) GetMessageTtl() *durationpb.Duration {
+	if x != nil {
+		return x.MessageTtl
+	}
+	return nil
+}
+
+func (x *Queue) GetExpires() *durationpb.Duration {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *Queue) GetMaxLength() uint64 {
+	if x != nil && x.MaxLength != nil {
+		return *x.MaxLength
+	}
+	return 0
+}
+
+func (x *Queue) GetMaxLengthBytes() uint64 {
+	if x != nil && x.MaxLengthBytes != nil {
+		return *x.MaxLengthBytes
+	}
+	return 0
+}
+
+func (x *Queue) GetOverflow() Overflow {
+	if x != nil {
+		return x.Overflow
+	}
+	return Overflow_OVERFLOW_UNSPECIFIED
+}
+
 // DeadLetter says where dead messages go.
 type DeadLetter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2062,6 +2254,7 @@ type DeadLetter struct {
 	//
 	//	*DeadLetter_Queue
 	//	*DeadLetter_Subject
+	//	*DeadLetter_Exchange
 	Target        isDeadLetter_Target `protobuf_oneof:"target"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2122,6 +2315,15 @@ func (x *DeadLetter) GetSubject() string {
 	return ""
 }
 
+func (x *DeadLetter) GetExchange() *DeadLetterExchange {
+	if x != nil {
+		if x, ok := x.Target.(*DeadLetter_Exchange); ok {
+			return x.Exchange
+		}
+	}
+	return nil
+}
+
 type isDeadLetter_Target interface {
 	isDeadLetter_Target()
 }
@@ -2136,9 +2338,71 @@ type DeadLetter_Subject struct {
 	Subject string `protobuf:"bytes,2,opt,name=subject,proto3,oneof"`
 }
 
+type DeadLetter_Exchange struct {
+	// An exchange of the AMQP door.
+	Exchange *DeadLetterExchange `protobuf:"bytes,3,opt,name=exchange,proto3,oneof"`
+}
+
 func (*DeadLetter_Queue) isDeadLetter_Target() {}
 
 func (*DeadLetter_Subject) isDeadLetter_Target() {}
+
+func (*DeadLetter_Exchange) isDeadLetter_Target() {}
+
+// DeadLetterExchange names an exchange. One that does not exist when a message dies drops it.
+type DeadLetterExchange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name; empty is the default exchange, whose routing keys are queues.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Not set: the message keeps the one it had.
+	RoutingKey    *string `protobuf:"bytes,2,opt,name=routing_key,json=routingKey,proto3,oneof" json:"routing_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetterExchange) Reset() {
+	*x = DeadLetterExchange{}
+	mi := &file_portico_v1_portico_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetterExchange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetterExchange) ProtoMessage() {}
+
+func (x *DeadLetterExchange) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetterExchange.ProtoReflect.Descriptor instead.
+func (*DeadLetterExchange) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DeadLetterExchange) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeadLetterExchange) GetRoutingKey() string {
+	if x != nil && x.RoutingKey != nil {
+		return *x.RoutingKey
+	}
+	return ""
+}
 
 // QueueInfo is a queue and what is in it.
 type QueueInfo struct {
@@ -2156,14 +2420,16 @@ type QueueInfo struct {
 	// The subject patterns that feed it.
 	Bindings []string `protobuf:"bytes,6,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	// It belongs to one connection of another door, and only that may use it.
-	Exclusive     bool `protobuf:"varint,7,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	Exclusive bool `protobuf:"varint,7,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	// The description with the rules in force, where a policy has changed some. Not set: they are those it was declared with.
+	Effective     *Queue `protobuf:"bytes,8,opt,name=effective,proto3" json:"effective,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueueInfo) Reset() {
 	*x = QueueInfo{}
-	mi := &file_portico_v1_portico_proto_msgTypes[34]
+	mi := &file_portico_v1_portico_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2441,7 @@ func (x *QueueInfo) String() string {
 func (*QueueInfo) ProtoMessage() {}
 
 func (x *QueueInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[34]
+	mi := &file_portico_v1_portico_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2454,7 @@ func (x *QueueInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueInfo.ProtoReflect.Descriptor instead.
 func (*QueueInfo) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{34}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *QueueInfo) GetQueue() *Queue {
@@ -2240,6 +2506,13 @@ func (x *QueueInfo) GetExclusive() bool {
 	return false
 }
 
+func (x *QueueInfo) GetEffective() *Queue {
+	if x != nil {
+		return x.Effective
+	}
+	return nil
+}
+
 // DeclareQueueRequest describes the queue that is wanted.
 type DeclareQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2251,7 +2524,7 @@ type DeclareQueueRequest struct {
 
 func (x *DeclareQueueRequest) Reset() {
 	*x = DeclareQueueRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[35]
+	mi := &file_portico_v1_portico_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2536,7 @@ func (x *DeclareQueueRequest) String() string {
 func (*DeclareQueueRequest) ProtoMessage() {}
 
 func (x *DeclareQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[35]
+	mi := &file_portico_v1_portico_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2549,7 @@ func (x *DeclareQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclareQueueRequest.ProtoReflect.Descriptor instead.
 func (*DeclareQueueRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{35}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DeclareQueueRequest) GetQueue() *Queue {
@@ -2297,7 +2570,7 @@ type DeclareQueueResponse struct {
 
 func (x *DeclareQueueResponse) Reset() {
 	*x = DeclareQueueResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[36]
+	mi := &file_portico_v1_portico_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2582,7 @@ func (x *DeclareQueueResponse) String() string {
 func (*DeclareQueueResponse) ProtoMessage() {}
 
 func (x *DeclareQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[36]
+	mi := &file_portico_v1_portico_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2595,7 @@ func (x *DeclareQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclareQueueResponse.ProtoReflect.Descriptor instead.
 func (*DeclareQueueResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{36}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeclareQueueResponse) GetCreated() bool {
@@ -2343,7 +2616,7 @@ type DeleteQueueRequest struct {
 
 func (x *DeleteQueueRequest) Reset() {
 	*x = DeleteQueueRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[37]
+	mi := &file_portico_v1_portico_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2628,7 @@ func (x *DeleteQueueRequest) String() string {
 func (*DeleteQueueRequest) ProtoMessage() {}
 
 func (x *DeleteQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[37]
+	mi := &file_portico_v1_portico_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2641,7 @@ func (x *DeleteQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteQueueRequest.ProtoReflect.Descriptor instead.
 func (*DeleteQueueRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{37}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeleteQueueRequest) GetQueue() string {
@@ -2389,7 +2662,7 @@ type DeleteQueueResponse struct {
 
 func (x *DeleteQueueResponse) Reset() {
 	*x = DeleteQueueResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[38]
+	mi := &file_portico_v1_portico_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2674,7 @@ func (x *DeleteQueueResponse) String() string {
 func (*DeleteQueueResponse) ProtoMessage() {}
 
 func (x *DeleteQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[38]
+	mi := &file_portico_v1_portico_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2687,7 @@ func (x *DeleteQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteQueueResponse.ProtoReflect.Descriptor instead.
 func (*DeleteQueueResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{38}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DeleteQueueResponse) GetReady() uint64 {
@@ -2435,7 +2708,7 @@ type GetQueueRequest struct {
 
 func (x *GetQueueRequest) Reset() {
 	*x = GetQueueRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[39]
+	mi := &file_portico_v1_portico_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2447,7 +2720,7 @@ func (x *GetQueueRequest) String() string {
 func (*GetQueueRequest) ProtoMessage() {}
 
 func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[39]
+	mi := &file_portico_v1_portico_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2460,7 +2733,7 @@ func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{39}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetQueueRequest) GetQueue() string {
@@ -2481,7 +2754,7 @@ type GetQueueResponse struct {
 
 func (x *GetQueueResponse) Reset() {
 	*x = GetQueueResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[40]
+	mi := &file_portico_v1_portico_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2493,7 +2766,7 @@ func (x *GetQueueResponse) String() string {
 func (*GetQueueResponse) ProtoMessage() {}
 
 func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[40]
+	mi := &file_portico_v1_portico_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2506,7 +2779,7 @@ func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{40}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetQueueResponse) GetInfo() *QueueInfo {
@@ -2529,7 +2802,7 @@ type ListQueuesRequest struct {
 
 func (x *ListQueuesRequest) Reset() {
 	*x = ListQueuesRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[41]
+	mi := &file_portico_v1_portico_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2541,7 +2814,7 @@ func (x *ListQueuesRequest) String() string {
 func (*ListQueuesRequest) ProtoMessage() {}
 
 func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[41]
+	mi := &file_portico_v1_portico_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2554,7 +2827,7 @@ func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesRequest.ProtoReflect.Descriptor instead.
 func (*ListQueuesRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{41}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListQueuesRequest) GetPageSize() uint32 {
@@ -2584,7 +2857,7 @@ type ListQueuesResponse struct {
 
 func (x *ListQueuesResponse) Reset() {
 	*x = ListQueuesResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[42]
+	mi := &file_portico_v1_portico_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2869,7 @@ func (x *ListQueuesResponse) String() string {
 func (*ListQueuesResponse) ProtoMessage() {}
 
 func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[42]
+	mi := &file_portico_v1_portico_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2882,7 @@ func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesResponse.ProtoReflect.Descriptor instead.
 func (*ListQueuesResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{42}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListQueuesResponse) GetQueues() []*QueueInfo {
@@ -2637,7 +2910,7 @@ type PurgeQueueRequest struct {
 
 func (x *PurgeQueueRequest) Reset() {
 	*x = PurgeQueueRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[43]
+	mi := &file_portico_v1_portico_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2922,7 @@ func (x *PurgeQueueRequest) String() string {
 func (*PurgeQueueRequest) ProtoMessage() {}
 
 func (x *PurgeQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[43]
+	mi := &file_portico_v1_portico_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2935,7 @@ func (x *PurgeQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeQueueRequest.ProtoReflect.Descriptor instead.
 func (*PurgeQueueRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{43}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PurgeQueueRequest) GetQueue() string {
@@ -2683,7 +2956,7 @@ type PurgeQueueResponse struct {
 
 func (x *PurgeQueueResponse) Reset() {
 	*x = PurgeQueueResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[44]
+	mi := &file_portico_v1_portico_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +2968,7 @@ func (x *PurgeQueueResponse) String() string {
 func (*PurgeQueueResponse) ProtoMessage() {}
 
 func (x *PurgeQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[44]
+	mi := &file_portico_v1_portico_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +2981,7 @@ func (x *PurgeQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeQueueResponse.ProtoReflect.Descriptor instead.
 func (*PurgeQueueResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{44}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PurgeQueueResponse) GetPurged() uint64 {
@@ -2731,7 +3004,7 @@ type BindRequest struct {
 
 func (x *BindRequest) Reset() {
 	*x = BindRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[45]
+	mi := &file_portico_v1_portico_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +3016,7 @@ func (x *BindRequest) String() string {
 func (*BindRequest) ProtoMessage() {}
 
 func (x *BindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[45]
+	mi := &file_portico_v1_portico_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2756,7 +3029,7 @@ func (x *BindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindRequest.ProtoReflect.Descriptor instead.
 func (*BindRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{45}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *BindRequest) GetQueue() string {
@@ -2782,7 +3055,7 @@ type BindResponse struct {
 
 func (x *BindResponse) Reset() {
 	*x = BindResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[46]
+	mi := &file_portico_v1_portico_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +3067,7 @@ func (x *BindResponse) String() string {
 func (*BindResponse) ProtoMessage() {}
 
 func (x *BindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[46]
+	mi := &file_portico_v1_portico_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +3080,7 @@ func (x *BindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindResponse.ProtoReflect.Descriptor instead.
 func (*BindResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{46}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{47}
 }
 
 // UnbindRequest is a binding to take away.
@@ -2823,7 +3096,7 @@ type UnbindRequest struct {
 
 func (x *UnbindRequest) Reset() {
 	*x = UnbindRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[47]
+	mi := &file_portico_v1_portico_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +3108,7 @@ func (x *UnbindRequest) String() string {
 func (*UnbindRequest) ProtoMessage() {}
 
 func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[47]
+	mi := &file_portico_v1_portico_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +3121,7 @@ func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindRequest.ProtoReflect.Descriptor instead.
 func (*UnbindRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{47}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *UnbindRequest) GetQueue() string {
@@ -2874,7 +3147,7 @@ type UnbindResponse struct {
 
 func (x *UnbindResponse) Reset() {
 	*x = UnbindResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[48]
+	mi := &file_portico_v1_portico_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2886,7 +3159,7 @@ func (x *UnbindResponse) String() string {
 func (*UnbindResponse) ProtoMessage() {}
 
 func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[48]
+	mi := &file_portico_v1_portico_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2899,7 +3172,7 @@ func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindResponse.ProtoReflect.Descriptor instead.
 func (*UnbindResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{48}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{49}
 }
 
 var File_portico_v1_portico_proto protoreflect.FileDescriptor
@@ -2977,13 +3250,14 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\x03ack\x18\x03 \x01(\v2\x16.portico.v1.ConsumeAckH\x00R\x03ack\x12-\n" +
 	"\x04nack\x18\x04 \x01(\v2\x17.portico.v1.ConsumeNackH\x00R\x04nack\x123\n" +
 	"\x06extend\x18\x05 \x01(\v2\x19.portico.v1.ConsumeExtendH\x00R\x06extendB\a\n" +
-	"\x05frame\"\xa6\x01\n" +
+	"\x05frame\"\xc2\x01\n" +
 	"\fConsumeStart\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x16\n" +
 	"\x06credit\x18\x02 \x01(\rR\x06credit\x12/\n" +
 	"\x05lease\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x19\n" +
 	"\bauto_ack\x18\x04 \x01(\bR\aautoAck\x12\x1c\n" +
-	"\texclusive\x18\x05 \x01(\bR\texclusive\"'\n" +
+	"\texclusive\x18\x05 \x01(\bR\texclusive\x12\x1a\n" +
+	"\bpriority\x18\x06 \x01(\x05R\bpriority\"'\n" +
 	"\rConsumeCredit\x12\x16\n" +
 	"\x06credit\x18\x01 \x01(\rR\x06credit\"\x1e\n" +
 	"\n" +
@@ -3018,7 +3292,7 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\"Q\n" +
 	"\x0eConsumeFailure\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12-\n" +
-	"\afailure\x18\x02 \x01(\v2\x13.portico.v1.FailureR\afailure\"\xb6\x01\n" +
+	"\afailure\x18\x02 \x01(\v2\x13.portico.v1.FailureR\afailure\"\xd4\x04\n" +
 	"\x05Queue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\adurable\x18\x02 \x01(\bR\adurable\x12\x1f\n" +
@@ -3026,12 +3300,31 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"autoDelete\x12%\n" +
 	"\x0emax_deliveries\x18\x04 \x01(\rR\rmaxDeliveries\x127\n" +
 	"\vdead_letter\x18\x05 \x01(\v2\x16.portico.v1.DeadLetterR\n" +
-	"deadLetter\"J\n" +
+	"deadLetter\x12)\n" +
+	"\x04type\x18\x06 \x01(\x0e2\x15.portico.v1.QueueTypeR\x04type\x12!\n" +
+	"\fmax_priority\x18\a \x01(\rR\vmaxPriority\x124\n" +
+	"\x16single_active_consumer\x18\b \x01(\bR\x14singleActiveConsumer\x12:\n" +
+	"\vmessage_ttl\x18\t \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"messageTtl\x123\n" +
+	"\aexpires\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\aexpires\x12\"\n" +
+	"\n" +
+	"max_length\x18\v \x01(\x04H\x00R\tmaxLength\x88\x01\x01\x12-\n" +
+	"\x10max_length_bytes\x18\f \x01(\x04H\x01R\x0emaxLengthBytes\x88\x01\x01\x120\n" +
+	"\boverflow\x18\r \x01(\x0e2\x14.portico.v1.OverflowR\boverflowB\r\n" +
+	"\v_max_lengthB\x13\n" +
+	"\x11_max_length_bytes\"\x88\x01\n" +
 	"\n" +
 	"DeadLetter\x12\x16\n" +
 	"\x05queue\x18\x01 \x01(\tH\x00R\x05queue\x12\x1a\n" +
-	"\asubject\x18\x02 \x01(\tH\x00R\asubjectB\b\n" +
-	"\x06target\"\xd2\x01\n" +
+	"\asubject\x18\x02 \x01(\tH\x00R\asubject\x12<\n" +
+	"\bexchange\x18\x03 \x01(\v2\x1e.portico.v1.DeadLetterExchangeH\x00R\bexchangeB\b\n" +
+	"\x06target\"^\n" +
+	"\x12DeadLetterExchange\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
+	"\vrouting_key\x18\x02 \x01(\tH\x00R\n" +
+	"routingKey\x88\x01\x01B\x0e\n" +
+	"\f_routing_key\"\x83\x02\n" +
 	"\tQueueInfo\x12'\n" +
 	"\x05queue\x18\x01 \x01(\v2\x11.portico.v1.QueueR\x05queue\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\x04R\x05ready\x12\x18\n" +
@@ -3039,7 +3332,8 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\tconsumers\x18\x04 \x01(\rR\tconsumers\x12\x14\n" +
 	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x1a\n" +
 	"\bbindings\x18\x06 \x03(\tR\bbindings\x12\x1c\n" +
-	"\texclusive\x18\a \x01(\bR\texclusive\">\n" +
+	"\texclusive\x18\a \x01(\bR\texclusive\x12/\n" +
+	"\teffective\x18\b \x01(\v2\x11.portico.v1.QueueR\teffective\">\n" +
 	"\x13DeclareQueueRequest\x12'\n" +
 	"\x05queue\x18\x01 \x01(\v2\x11.portico.v1.QueueR\x05queue\"0\n" +
 	"\x14DeclareQueueResponse\x12\x18\n" +
@@ -3070,7 +3364,16 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\rUnbindRequest\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x18\n" +
 	"\apattern\x18\x02 \x01(\tR\apattern\"\x10\n" +
-	"\x0eUnbindResponse2\x89\b\n" +
+	"\x0eUnbindResponse*V\n" +
+	"\tQueueType\x12\x1a\n" +
+	"\x16QUEUE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12QUEUE_TYPE_CLASSIC\x10\x01\x12\x15\n" +
+	"\x11QUEUE_TYPE_QUORUM\x10\x02*z\n" +
+	"\bOverflow\x12\x18\n" +
+	"\x14OVERFLOW_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12OVERFLOW_DROP_HEAD\x10\x01\x12\x1b\n" +
+	"\x17OVERFLOW_REJECT_PUBLISH\x10\x02\x12\x1f\n" +
+	"\x1bOVERFLOW_REJECT_PUBLISH_DLX\x10\x032\x89\b\n" +
 	"\x0ePorticoService\x12B\n" +
 	"\aPublish\x12\x1a.portico.v1.PublishRequest\x1a\x1b.portico.v1.PublishResponse\x12X\n" +
 	"\rPublishStream\x12 .portico.v1.PublishStreamRequest\x1a!.portico.v1.PublishStreamResponse(\x010\x01\x12B\n" +
@@ -3101,130 +3404,140 @@ func file_portico_v1_portico_proto_rawDescGZIP() []byte {
 	return file_portico_v1_portico_proto_rawDescData
 }
 
-var file_portico_v1_portico_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_portico_v1_portico_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_portico_v1_portico_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_portico_v1_portico_proto_goTypes = []any{
-	(*Message)(nil),               // 0: portico.v1.Message
-	(*HeaderValues)(nil),          // 1: portico.v1.HeaderValues
-	(*Failure)(nil),               // 2: portico.v1.Failure
-	(*PublishRequest)(nil),        // 3: portico.v1.PublishRequest
-	(*PublishResponse)(nil),       // 4: portico.v1.PublishResponse
-	(*PublishStreamRequest)(nil),  // 5: portico.v1.PublishStreamRequest
-	(*PublishStreamResponse)(nil), // 6: portico.v1.PublishStreamResponse
-	(*PublishResult)(nil),         // 7: portico.v1.PublishResult
-	(*RequestRequest)(nil),        // 8: portico.v1.RequestRequest
-	(*RequestResponse)(nil),       // 9: portico.v1.RequestResponse
-	(*SubscribeRequest)(nil),      // 10: portico.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),     // 11: portico.v1.SubscribeResponse
-	(*ServeRequest)(nil),          // 12: portico.v1.ServeRequest
-	(*ServeStart)(nil),            // 13: portico.v1.ServeStart
-	(*ServeAnswer)(nil),           // 14: portico.v1.ServeAnswer
-	(*ServeResponse)(nil),         // 15: portico.v1.ServeResponse
-	(*ServeCall)(nil),             // 16: portico.v1.ServeCall
-	(*ServeFailure)(nil),          // 17: portico.v1.ServeFailure
-	(*AppendRequest)(nil),         // 18: portico.v1.AppendRequest
-	(*AppendResponse)(nil),        // 19: portico.v1.AppendResponse
-	(*ConsumeRequest)(nil),        // 20: portico.v1.ConsumeRequest
-	(*ConsumeStart)(nil),          // 21: portico.v1.ConsumeStart
-	(*ConsumeCredit)(nil),         // 22: portico.v1.ConsumeCredit
-	(*ConsumeAck)(nil),            // 23: portico.v1.ConsumeAck
-	(*ConsumeNack)(nil),           // 24: portico.v1.ConsumeNack
-	(*ConsumeExtend)(nil),         // 25: portico.v1.ConsumeExtend
-	(*ConsumeResponse)(nil),       // 26: portico.v1.ConsumeResponse
-	(*ConsumeDeliveries)(nil),     // 27: portico.v1.ConsumeDeliveries
-	(*Delivery)(nil),              // 28: portico.v1.Delivery
-	(*ConsumeSettled)(nil),        // 29: portico.v1.ConsumeSettled
-	(*ConsumeExtended)(nil),       // 30: portico.v1.ConsumeExtended
-	(*ConsumeFailure)(nil),        // 31: portico.v1.ConsumeFailure
-	(*Queue)(nil),                 // 32: portico.v1.Queue
-	(*DeadLetter)(nil),            // 33: portico.v1.DeadLetter
-	(*QueueInfo)(nil),             // 34: portico.v1.QueueInfo
-	(*DeclareQueueRequest)(nil),   // 35: portico.v1.DeclareQueueRequest
-	(*DeclareQueueResponse)(nil),  // 36: portico.v1.DeclareQueueResponse
-	(*DeleteQueueRequest)(nil),    // 37: portico.v1.DeleteQueueRequest
-	(*DeleteQueueResponse)(nil),   // 38: portico.v1.DeleteQueueResponse
-	(*GetQueueRequest)(nil),       // 39: portico.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),      // 40: portico.v1.GetQueueResponse
-	(*ListQueuesRequest)(nil),     // 41: portico.v1.ListQueuesRequest
-	(*ListQueuesResponse)(nil),    // 42: portico.v1.ListQueuesResponse
-	(*PurgeQueueRequest)(nil),     // 43: portico.v1.PurgeQueueRequest
-	(*PurgeQueueResponse)(nil),    // 44: portico.v1.PurgeQueueResponse
-	(*BindRequest)(nil),           // 45: portico.v1.BindRequest
-	(*BindResponse)(nil),          // 46: portico.v1.BindResponse
-	(*UnbindRequest)(nil),         // 47: portico.v1.UnbindRequest
-	(*UnbindResponse)(nil),        // 48: portico.v1.UnbindResponse
-	nil,                           // 49: portico.v1.Message.HeadersEntry
-	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
+	(QueueType)(0),                // 0: portico.v1.QueueType
+	(Overflow)(0),                 // 1: portico.v1.Overflow
+	(*Message)(nil),               // 2: portico.v1.Message
+	(*HeaderValues)(nil),          // 3: portico.v1.HeaderValues
+	(*Failure)(nil),               // 4: portico.v1.Failure
+	(*PublishRequest)(nil),        // 5: portico.v1.PublishRequest
+	(*PublishResponse)(nil),       // 6: portico.v1.PublishResponse
+	(*PublishStreamRequest)(nil),  // 7: portico.v1.PublishStreamRequest
+	(*PublishStreamResponse)(nil), // 8: portico.v1.PublishStreamResponse
+	(*PublishResult)(nil),         // 9: portico.v1.PublishResult
+	(*RequestRequest)(nil),        // 10: portico.v1.RequestRequest
+	(*RequestResponse)(nil),       // 11: portico.v1.RequestResponse
+	(*SubscribeRequest)(nil),      // 12: portico.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),     // 13: portico.v1.SubscribeResponse
+	(*ServeRequest)(nil),          // 14: portico.v1.ServeRequest
+	(*ServeStart)(nil),            // 15: portico.v1.ServeStart
+	(*ServeAnswer)(nil),           // 16: portico.v1.ServeAnswer
+	(*ServeResponse)(nil),         // 17: portico.v1.ServeResponse
+	(*ServeCall)(nil),             // 18: portico.v1.ServeCall
+	(*ServeFailure)(nil),          // 19: portico.v1.ServeFailure
+	(*AppendRequest)(nil),         // 20: portico.v1.AppendRequest
+	(*AppendResponse)(nil),        // 21: portico.v1.AppendResponse
+	(*ConsumeRequest)(nil),        // 22: portico.v1.ConsumeRequest
+	(*ConsumeStart)(nil),          // 23: portico.v1.ConsumeStart
+	(*ConsumeCredit)(nil),         // 24: portico.v1.ConsumeCredit
+	(*ConsumeAck)(nil),            // 25: portico.v1.ConsumeAck
+	(*ConsumeNack)(nil),           // 26: portico.v1.ConsumeNack
+	(*ConsumeExtend)(nil),         // 27: portico.v1.ConsumeExtend
+	(*ConsumeResponse)(nil),       // 28: portico.v1.ConsumeResponse
+	(*ConsumeDeliveries)(nil),     // 29: portico.v1.ConsumeDeliveries
+	(*Delivery)(nil),              // 30: portico.v1.Delivery
+	(*ConsumeSettled)(nil),        // 31: portico.v1.ConsumeSettled
+	(*ConsumeExtended)(nil),       // 32: portico.v1.ConsumeExtended
+	(*ConsumeFailure)(nil),        // 33: portico.v1.ConsumeFailure
+	(*Queue)(nil),                 // 34: portico.v1.Queue
+	(*DeadLetter)(nil),            // 35: portico.v1.DeadLetter
+	(*DeadLetterExchange)(nil),    // 36: portico.v1.DeadLetterExchange
+	(*QueueInfo)(nil),             // 37: portico.v1.QueueInfo
+	(*DeclareQueueRequest)(nil),   // 38: portico.v1.DeclareQueueRequest
+	(*DeclareQueueResponse)(nil),  // 39: portico.v1.DeclareQueueResponse
+	(*DeleteQueueRequest)(nil),    // 40: portico.v1.DeleteQueueRequest
+	(*DeleteQueueResponse)(nil),   // 41: portico.v1.DeleteQueueResponse
+	(*GetQueueRequest)(nil),       // 42: portico.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),      // 43: portico.v1.GetQueueResponse
+	(*ListQueuesRequest)(nil),     // 44: portico.v1.ListQueuesRequest
+	(*ListQueuesResponse)(nil),    // 45: portico.v1.ListQueuesResponse
+	(*PurgeQueueRequest)(nil),     // 46: portico.v1.PurgeQueueRequest
+	(*PurgeQueueResponse)(nil),    // 47: portico.v1.PurgeQueueResponse
+	(*BindRequest)(nil),           // 48: portico.v1.BindRequest
+	(*BindResponse)(nil),          // 49: portico.v1.BindResponse
+	(*UnbindRequest)(nil),         // 50: portico.v1.UnbindRequest
+	(*UnbindResponse)(nil),        // 51: portico.v1.UnbindResponse
+	nil,                           // 52: portico.v1.Message.HeadersEntry
+	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
 }
 var file_portico_v1_portico_proto_depIdxs = []int32{
-	49, // 0: portico.v1.Message.headers:type_name -> portico.v1.Message.HeadersEntry
-	0,  // 1: portico.v1.PublishRequest.message:type_name -> portico.v1.Message
-	0,  // 2: portico.v1.PublishStreamRequest.message:type_name -> portico.v1.Message
-	7,  // 3: portico.v1.PublishStreamResponse.results:type_name -> portico.v1.PublishResult
-	2,  // 4: portico.v1.PublishResult.failure:type_name -> portico.v1.Failure
-	0,  // 5: portico.v1.RequestRequest.message:type_name -> portico.v1.Message
-	0,  // 6: portico.v1.RequestResponse.message:type_name -> portico.v1.Message
-	0,  // 7: portico.v1.SubscribeResponse.message:type_name -> portico.v1.Message
-	13, // 8: portico.v1.ServeRequest.start:type_name -> portico.v1.ServeStart
-	14, // 9: portico.v1.ServeRequest.answer:type_name -> portico.v1.ServeAnswer
-	0,  // 10: portico.v1.ServeAnswer.message:type_name -> portico.v1.Message
-	16, // 11: portico.v1.ServeResponse.call:type_name -> portico.v1.ServeCall
-	17, // 12: portico.v1.ServeResponse.failure:type_name -> portico.v1.ServeFailure
-	0,  // 13: portico.v1.ServeCall.message:type_name -> portico.v1.Message
-	2,  // 14: portico.v1.ServeFailure.failure:type_name -> portico.v1.Failure
-	0,  // 15: portico.v1.AppendRequest.message:type_name -> portico.v1.Message
-	21, // 16: portico.v1.ConsumeRequest.start:type_name -> portico.v1.ConsumeStart
-	22, // 17: portico.v1.ConsumeRequest.credit:type_name -> portico.v1.ConsumeCredit
-	23, // 18: portico.v1.ConsumeRequest.ack:type_name -> portico.v1.ConsumeAck
-	24, // 19: portico.v1.ConsumeRequest.nack:type_name -> portico.v1.ConsumeNack
-	25, // 20: portico.v1.ConsumeRequest.extend:type_name -> portico.v1.ConsumeExtend
-	50, // 21: portico.v1.ConsumeStart.lease:type_name -> google.protobuf.Duration
-	50, // 22: portico.v1.ConsumeExtend.lease:type_name -> google.protobuf.Duration
-	27, // 23: portico.v1.ConsumeResponse.deliveries:type_name -> portico.v1.ConsumeDeliveries
-	29, // 24: portico.v1.ConsumeResponse.settled:type_name -> portico.v1.ConsumeSettled
-	30, // 25: portico.v1.ConsumeResponse.extended:type_name -> portico.v1.ConsumeExtended
-	31, // 26: portico.v1.ConsumeResponse.failure:type_name -> portico.v1.ConsumeFailure
-	28, // 27: portico.v1.ConsumeDeliveries.deliveries:type_name -> portico.v1.Delivery
-	0,  // 28: portico.v1.Delivery.message:type_name -> portico.v1.Message
-	2,  // 29: portico.v1.ConsumeFailure.failure:type_name -> portico.v1.Failure
-	33, // 30: portico.v1.Queue.dead_letter:type_name -> portico.v1.DeadLetter
-	32, // 31: portico.v1.QueueInfo.queue:type_name -> portico.v1.Queue
-	32, // 32: portico.v1.DeclareQueueRequest.queue:type_name -> portico.v1.Queue
-	34, // 33: portico.v1.GetQueueResponse.info:type_name -> portico.v1.QueueInfo
-	34, // 34: portico.v1.ListQueuesResponse.queues:type_name -> portico.v1.QueueInfo
-	1,  // 35: portico.v1.Message.HeadersEntry.value:type_name -> portico.v1.HeaderValues
-	3,  // 36: portico.v1.PorticoService.Publish:input_type -> portico.v1.PublishRequest
-	5,  // 37: portico.v1.PorticoService.PublishStream:input_type -> portico.v1.PublishStreamRequest
-	8,  // 38: portico.v1.PorticoService.Request:input_type -> portico.v1.RequestRequest
-	10, // 39: portico.v1.PorticoService.Subscribe:input_type -> portico.v1.SubscribeRequest
-	12, // 40: portico.v1.PorticoService.Serve:input_type -> portico.v1.ServeRequest
-	18, // 41: portico.v1.PorticoService.Append:input_type -> portico.v1.AppendRequest
-	20, // 42: portico.v1.PorticoService.Consume:input_type -> portico.v1.ConsumeRequest
-	35, // 43: portico.v1.PorticoService.DeclareQueue:input_type -> portico.v1.DeclareQueueRequest
-	37, // 44: portico.v1.PorticoService.DeleteQueue:input_type -> portico.v1.DeleteQueueRequest
-	39, // 45: portico.v1.PorticoService.GetQueue:input_type -> portico.v1.GetQueueRequest
-	41, // 46: portico.v1.PorticoService.ListQueues:input_type -> portico.v1.ListQueuesRequest
-	43, // 47: portico.v1.PorticoService.PurgeQueue:input_type -> portico.v1.PurgeQueueRequest
-	45, // 48: portico.v1.PorticoService.Bind:input_type -> portico.v1.BindRequest
-	47, // 49: portico.v1.PorticoService.Unbind:input_type -> portico.v1.UnbindRequest
-	4,  // 50: portico.v1.PorticoService.Publish:output_type -> portico.v1.PublishResponse
-	6,  // 51: portico.v1.PorticoService.PublishStream:output_type -> portico.v1.PublishStreamResponse
-	9,  // 52: portico.v1.PorticoService.Request:output_type -> portico.v1.RequestResponse
-	11, // 53: portico.v1.PorticoService.Subscribe:output_type -> portico.v1.SubscribeResponse
-	15, // 54: portico.v1.PorticoService.Serve:output_type -> portico.v1.ServeResponse
-	19, // 55: portico.v1.PorticoService.Append:output_type -> portico.v1.AppendResponse
-	26, // 56: portico.v1.PorticoService.Consume:output_type -> portico.v1.ConsumeResponse
-	36, // 57: portico.v1.PorticoService.DeclareQueue:output_type -> portico.v1.DeclareQueueResponse
-	38, // 58: portico.v1.PorticoService.DeleteQueue:output_type -> portico.v1.DeleteQueueResponse
-	40, // 59: portico.v1.PorticoService.GetQueue:output_type -> portico.v1.GetQueueResponse
-	42, // 60: portico.v1.PorticoService.ListQueues:output_type -> portico.v1.ListQueuesResponse
-	44, // 61: portico.v1.PorticoService.PurgeQueue:output_type -> portico.v1.PurgeQueueResponse
-	46, // 62: portico.v1.PorticoService.Bind:output_type -> portico.v1.BindResponse
-	48, // 63: portico.v1.PorticoService.Unbind:output_type -> portico.v1.UnbindResponse
-	50, // [50:64] is the sub-list for method output_type
-	36, // [36:50] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	52, // 0: portico.v1.Message.headers:type_name -> portico.v1.Message.HeadersEntry
+	2,  // 1: portico.v1.PublishRequest.message:type_name -> portico.v1.Message
+	2,  // 2: portico.v1.PublishStreamRequest.message:type_name -> portico.v1.Message
+	9,  // 3: portico.v1.PublishStreamResponse.results:type_name -> portico.v1.PublishResult
+	4,  // 4: portico.v1.PublishResult.failure:type_name -> portico.v1.Failure
+	2,  // 5: portico.v1.RequestRequest.message:type_name -> portico.v1.Message
+	2,  // 6: portico.v1.RequestResponse.message:type_name -> portico.v1.Message
+	2,  // 7: portico.v1.SubscribeResponse.message:type_name -> portico.v1.Message
+	15, // 8: portico.v1.ServeRequest.start:type_name -> portico.v1.ServeStart
+	16, // 9: portico.v1.ServeRequest.answer:type_name -> portico.v1.ServeAnswer
+	2,  // 10: portico.v1.ServeAnswer.message:type_name -> portico.v1.Message
+	18, // 11: portico.v1.ServeResponse.call:type_name -> portico.v1.ServeCall
+	19, // 12: portico.v1.ServeResponse.failure:type_name -> portico.v1.ServeFailure
+	2,  // 13: portico.v1.ServeCall.message:type_name -> portico.v1.Message
+	4,  // 14: portico.v1.ServeFailure.failure:type_name -> portico.v1.Failure
+	2,  // 15: portico.v1.AppendRequest.message:type_name -> portico.v1.Message
+	23, // 16: portico.v1.ConsumeRequest.start:type_name -> portico.v1.ConsumeStart
+	24, // 17: portico.v1.ConsumeRequest.credit:type_name -> portico.v1.ConsumeCredit
+	25, // 18: portico.v1.ConsumeRequest.ack:type_name -> portico.v1.ConsumeAck
+	26, // 19: portico.v1.ConsumeRequest.nack:type_name -> portico.v1.ConsumeNack
+	27, // 20: portico.v1.ConsumeRequest.extend:type_name -> portico.v1.ConsumeExtend
+	53, // 21: portico.v1.ConsumeStart.lease:type_name -> google.protobuf.Duration
+	53, // 22: portico.v1.ConsumeExtend.lease:type_name -> google.protobuf.Duration
+	29, // 23: portico.v1.ConsumeResponse.deliveries:type_name -> portico.v1.ConsumeDeliveries
+	31, // 24: portico.v1.ConsumeResponse.settled:type_name -> portico.v1.ConsumeSettled
+	32, // 25: portico.v1.ConsumeResponse.extended:type_name -> portico.v1.ConsumeExtended
+	33, // 26: portico.v1.ConsumeResponse.failure:type_name -> portico.v1.ConsumeFailure
+	30, // 27: portico.v1.ConsumeDeliveries.deliveries:type_name -> portico.v1.Delivery
+	2,  // 28: portico.v1.Delivery.message:type_name -> portico.v1.Message
+	4,  // 29: portico.v1.ConsumeFailure.failure:type_name -> portico.v1.Failure
+	35, // 30: portico.v1.Queue.dead_letter:type_name -> portico.v1.DeadLetter
+	0,  // 31: portico.v1.Queue.type:type_name -> portico.v1.QueueType
+	53, // 32: portico.v1.Queue.message_ttl:type_name -> google.protobuf.Duration
+	53, // 33: portico.v1.Queue.expires:type_name -> google.protobuf.Duration
+	1,  // 34: portico.v1.Queue.overflow:type_name -> portico.v1.Overflow
+	36, // 35: portico.v1.DeadLetter.exchange:type_name -> portico.v1.DeadLetterExchange
+	34, // 36: portico.v1.QueueInfo.queue:type_name -> portico.v1.Queue
+	34, // 37: portico.v1.QueueInfo.effective:type_name -> portico.v1.Queue
+	34, // 38: portico.v1.DeclareQueueRequest.queue:type_name -> portico.v1.Queue
+	37, // 39: portico.v1.GetQueueResponse.info:type_name -> portico.v1.QueueInfo
+	37, // 40: portico.v1.ListQueuesResponse.queues:type_name -> portico.v1.QueueInfo
+	3,  // 41: portico.v1.Message.HeadersEntry.value:type_name -> portico.v1.HeaderValues
+	5,  // 42: portico.v1.PorticoService.Publish:input_type -> portico.v1.PublishRequest
+	7,  // 43: portico.v1.PorticoService.PublishStream:input_type -> portico.v1.PublishStreamRequest
+	10, // 44: portico.v1.PorticoService.Request:input_type -> portico.v1.RequestRequest
+	12, // 45: portico.v1.PorticoService.Subscribe:input_type -> portico.v1.SubscribeRequest
+	14, // 46: portico.v1.PorticoService.Serve:input_type -> portico.v1.ServeRequest
+	20, // 47: portico.v1.PorticoService.Append:input_type -> portico.v1.AppendRequest
+	22, // 48: portico.v1.PorticoService.Consume:input_type -> portico.v1.ConsumeRequest
+	38, // 49: portico.v1.PorticoService.DeclareQueue:input_type -> portico.v1.DeclareQueueRequest
+	40, // 50: portico.v1.PorticoService.DeleteQueue:input_type -> portico.v1.DeleteQueueRequest
+	42, // 51: portico.v1.PorticoService.GetQueue:input_type -> portico.v1.GetQueueRequest
+	44, // 52: portico.v1.PorticoService.ListQueues:input_type -> portico.v1.ListQueuesRequest
+	46, // 53: portico.v1.PorticoService.PurgeQueue:input_type -> portico.v1.PurgeQueueRequest
+	48, // 54: portico.v1.PorticoService.Bind:input_type -> portico.v1.BindRequest
+	50, // 55: portico.v1.PorticoService.Unbind:input_type -> portico.v1.UnbindRequest
+	6,  // 56: portico.v1.PorticoService.Publish:output_type -> portico.v1.PublishResponse
+	8,  // 57: portico.v1.PorticoService.PublishStream:output_type -> portico.v1.PublishStreamResponse
+	11, // 58: portico.v1.PorticoService.Request:output_type -> portico.v1.RequestResponse
+	13, // 59: portico.v1.PorticoService.Subscribe:output_type -> portico.v1.SubscribeResponse
+	17, // 60: portico.v1.PorticoService.Serve:output_type -> portico.v1.ServeResponse
+	21, // 61: portico.v1.PorticoService.Append:output_type -> portico.v1.AppendResponse
+	28, // 62: portico.v1.PorticoService.Consume:output_type -> portico.v1.ConsumeResponse
+	39, // 63: portico.v1.PorticoService.DeclareQueue:output_type -> portico.v1.DeclareQueueResponse
+	41, // 64: portico.v1.PorticoService.DeleteQueue:output_type -> portico.v1.DeleteQueueResponse
+	43, // 65: portico.v1.PorticoService.GetQueue:output_type -> portico.v1.GetQueueResponse
+	45, // 66: portico.v1.PorticoService.ListQueues:output_type -> portico.v1.ListQueuesResponse
+	47, // 67: portico.v1.PorticoService.PurgeQueue:output_type -> portico.v1.PurgeQueueResponse
+	49, // 68: portico.v1.PorticoService.Bind:output_type -> portico.v1.BindResponse
+	51, // 69: portico.v1.PorticoService.Unbind:output_type -> portico.v1.UnbindResponse
+	56, // [56:70] is the sub-list for method output_type
+	42, // [42:56] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_portico_v1_portico_proto_init() }
@@ -3253,22 +3566,26 @@ func file_portico_v1_portico_proto_init() {
 		(*ConsumeResponse_Extended)(nil),
 		(*ConsumeResponse_Failure)(nil),
 	}
+	file_portico_v1_portico_proto_msgTypes[32].OneofWrappers = []any{}
 	file_portico_v1_portico_proto_msgTypes[33].OneofWrappers = []any{
 		(*DeadLetter_Queue)(nil),
 		(*DeadLetter_Subject)(nil),
+		(*DeadLetter_Exchange)(nil),
 	}
+	file_portico_v1_portico_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portico_v1_portico_proto_rawDesc), len(file_portico_v1_portico_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   50,
+			NumEnums:      2,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_portico_v1_portico_proto_goTypes,
 		DependencyIndexes: file_portico_v1_portico_proto_depIdxs,
+		EnumInfos:         file_portico_v1_portico_proto_enumTypes,
 		MessageInfos:      file_portico_v1_portico_proto_msgTypes,
 	}.Build()
 	File_portico_v1_portico_proto = out.File
