@@ -164,7 +164,7 @@ func (t *tenant) dropOrphans(ctx context.Context) error {
 	var failed error
 	for _, log := range names {
 		name, ours := strings.CutPrefix(log, t.name+"\x00")
-		if ours && t.queues.lookup(name) == nil {
+		if ours && !strings.Contains(name, "\x00") && t.queues.lookup(name) == nil { // with NUL: a delay's
 			failed = errors.Join(failed, t.gateway.store.Drop(ctx, log))
 		}
 	}

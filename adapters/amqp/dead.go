@@ -38,7 +38,7 @@ func (v *vhost) Bury(q *core.Queue, to core.DeadLetter, d queue.Dead, done func(
 		l.blind = blind
 	}
 	l.avoid = func(queue string) bool { return broker.Cycle(l.properties.Headers, queue, reason) }
-	v.send(l, d.Priority, done)
+	v.send(l, queue.Record{Priority: d.Priority}, done)
 }
 
 // reopen takes a record of queue apart, whatever door it came by.
@@ -62,8 +62,8 @@ func (v *vhost) reopen(queue string, record []byte) (l *letter, blind []string, 
 	return l, blind, nil
 }
 
-// send routes l and calls done when its queues have it.
-func (v *vhost) send(l *letter, priority uint8, done func(error)) {
+// send routes l and calls done when its queues have it, each as r, whose data it fills in.
+func (v *vhost) send(l *letter, r queue.Record, done func(error)) {
 	properties := func() wire.Properties { return l.properties }
 	var names []string
 	for _, key := range l.keys {
@@ -79,7 +79,7 @@ func (v *vhost) send(l *letter, priority uint8, done func(error)) {
 		}
 		queues = kept
 	}
-	record := l.record()
+	r.Data = l.record()
 	for _, key := range l.keys {
 		subject := exchangeSubject(l.exchange, key)
 		if subject == "" {
@@ -87,10 +87,10 @@ func (v *vhost) send(l *letter, priority uint8, done func(error)) {
 		}
 		queues = v.bus.Bound(subject, queues)
 		if v.bus.Interest(subject) {
-			v.sendLive(subject, record)
+			v.sendLive(subject, r.Data)
 		}
 	}
-	v.bus.Bury(distinct(queues), queue.Record{Data: record, Priority: priority}, done)
+	v.bus.Bury(distinct(queues), r, done)
 }
 
 func (v *vhost) sendLive(subject string, record []byte) {

@@ -62,6 +62,18 @@ func serve(t testing.TB, g *core.Gateway, cfg amqp.Config) *door {
 	return &door{gateway: g, adapter: a, addr: a.Addr(), stop: stop}
 }
 
+// restart stops the gateway and starts another on what it has kept in dir.
+func (d *door) restart(t testing.TB, dir string) *door {
+	t.Helper()
+	if err := d.stop(); err != nil {
+		t.Fatalf("serve: %v", err)
+	}
+	if err := d.gateway.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	return open(t, coretest.DataDir(dir))
+}
+
 // dial opens a connection that is closed with the test.
 func (d *door) dial(t testing.TB) *client.Connection {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/queue"
 )
 
 // route is where messages with one exchange and routing key go.
@@ -12,6 +13,7 @@ type route struct {
 	key      string // exchange and routing key, encoded
 	subject  string // on the bus; "" for the default exchange
 	queues   []*core.Queue
+	delays   bool   // the exchange may hold messages for a while
 	topology uint64 // generations under which it is right
 	bus      uint64
 }
@@ -52,6 +54,9 @@ func (ch *channel) publish(m message) error {
 	r, err := ch.route(m)
 	if err != nil {
 		return err
+	}
+	if r.delays && ch.hold(r, m, func() (queue.Publisher, uint64) { return &ch.ledger, ch.ledger.open(1, len(m.record.Data)) }) {
+		return nil
 	}
 	live := ch.live(r)
 	if len(r.queues) > 0 {
@@ -162,7 +167,7 @@ func (ch *channel) findRoute(encoded string, record []byte) (r *route, byHeaders
 	if err != nil {
 		return nil, false, err
 	}
-	r.queues = c.adapter.vhost.lookUp(names, nil)
+	r.queues, r.delays = c.adapter.vhost.lookUp(names, nil), c.adapter.vhost.delays(exchange)
 	if routed := len(r.queues); r.subject != "" {
 		r.queues = c.bus.Bound(r.subject, r.queues)
 		if routed > 0 && len(r.queues) > routed {
@@ -186,7 +191,7 @@ func (ch *channel) routeCopies(m message) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &route{key: string(m.route), subject: exchangeSubject(exchange, keys[0]), queues: c.adapter.vhost.lookUp(names, nil)}
+	r := &route{key: string(m.route), subject: exchangeSubject(exchange, keys[0]), delays: c.adapter.vhost.delays(exchange), queues: c.adapter.vhost.lookUp(names, nil)}
 	for i, key := range keys {
 		subject := exchangeSubject(exchange, key)
 		if subject == "" {

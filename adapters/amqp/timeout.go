@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"portico/adapters/amqp/broker"
 	"portico/adapters/amqp/wire"
 	"portico/core"
 )
@@ -57,19 +58,35 @@ func (c *conn) nudged() {
 func (ch *channel) overdue(now int64) (limit int64, late bool) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
+	limits := map[*core.Queue]int64{}
 	for i := ch.unacked.head; i < len(ch.unacked.list); i++ {
 		d := &ch.unacked.list[i]
 		if d.to == nil {
 			continue
 		}
-		if limit = ch.conn.adapter.consumerTimeout(d.to.queue); limit > 0 && now-d.at > limit {
+		limit, known := limits[d.to.queue]
+		if !known {
+			limit = ch.conn.adapter.consumerTimeout(d.to.queue)
+			limits[d.to.queue] = limit
+		}
+		if limit > 0 && now-d.at > limit {
 			return limit, true
 		}
 	}
 	return 0, false
 }
 
-// consumerTimeout is how long a delivery of q may wait for its acknowledgement, in milliseconds; 0: for ever.
-func (a *Adapter) consumerTimeout(*core.Queue) int64 {
+// consumerTimeout is how long a delivery of q may wait for its acknowledgement, in milliseconds; 0: for ever. Policies and arguments of the queue go before the
+// configuration.
+func (a *Adapter) consumerTimeout(q *core.Queue) int64 {
+	cfg := q.Config()
+	declared := arguments(&cfg)
+	if n, ok := broker.Integer(queueArguments(q)["x-consumer-timeout"]); ok && n > 0 {
+		d := time.Duration(n) * time.Millisecond
+		declared.ConsumerTimeout = &d
+	}
+	if d := a.vhost.policies.For(cfg.Name, declared.Type).Queue(declared).ConsumerTimeout; d != nil {
+		return d.Milliseconds()
+	}
 	return max(a.cfg.ConsumerTimeout.Milliseconds(), 0)
 }

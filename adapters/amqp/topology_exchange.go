@@ -74,7 +74,7 @@ func boundSubjects(x broker.Exchange, key string) []string {
 	switch {
 	case x.Name == amqTopic:
 		return core.EncodePattern(key)
-	case x.Type == broker.Direct:
+	case x.RoutesAs() == broker.Direct:
 		return []string{exchangeSubject(x.Name, key)}
 	}
 	return []string{everyKeyOf(x.Name)}

@@ -111,6 +111,9 @@ func (ch *channel) publishIn(c *commit, m message) error {
 	if err != nil {
 		return err
 	}
+	if r.delays && ch.hold(r, m, func() (queue.Publisher, uint64) { c.add(1); return c, 0 }) {
+		return nil
+	}
 	live := ch.live(r)
 	for _, q := range r.queues {
 		c.add(1)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portico/adapters/amqp/broker"
@@ -31,6 +32,7 @@ type vhost struct {
 	bus      *core.Bus // the gateway's own, not a client's
 	broker   *broker.VHost
 	policies broker.Policies
+	delay    atomic.Pointer[core.Delay] // nil: no exchange delays
 	table    *core.Table
 	log      *slog.Logger
 	replies  *replies
@@ -64,6 +66,10 @@ func openVhost(ctx context.Context, g *core.Gateway, log *slog.Logger) (*vhost, 
 		v.close()
 		return nil, err
 	}
+	if err := v.restoreDelay(ctx); err != nil { // last: what is overdue goes its way at once
+		v.close()
+		return nil, err
+	}
 	return v, nil
 }
 
@@ -77,6 +83,11 @@ func (v *vhost) close() {
 	v.closed = true
 	v.replies.close()
 	v.bus.SetRouter(nil)
+	if d := v.delay.Load(); d != nil {
+		if err := d.Close(); err != nil {
+			v.log.Debug("close the delay", "door", "amqp", "error", err)
+		}
+	}
 	if err := v.bus.ChangeIngress(nil, v.allPatterns()); err != nil {
 		v.log.Debug("take back ingress patterns", "door", "amqp", "error", err)
 	}
@@ -129,6 +140,13 @@ func (v *vhost) restore(ctx context.Context) error {
 func (v *vhost) declareExchange(x broker.Exchange) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if x.Type == broker.DelayedMessage {
+		ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+		defer cancel()
+		if err := v.openDelay(ctx); err != nil {
+			return err
+		}
+	}
 	created, err := v.broker.DeclareExchange(x)
 	if err != nil || !created {
 		return err

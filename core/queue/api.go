@@ -138,6 +138,7 @@ type Config struct {
 	Rules
 	Name         string
 	MaxPriority  uint8              // records of a higher priority come first, up to this one; 0: order alone counts
+	ByExpiry     bool               // records stand in the order in which they expire, whenever they came. Not with MaxPriority.
 	SingleActive bool               // only the consumer that came first gets deliveries; when it goes, of those of the highest priority the one that came first
 	Weigh        func(d []byte) int // bytes of a record as Rules.MaxBytes counts them (nil: all). Called from the queue's goroutine, must not block.
 	Budget       *Budget            // nil: unbounded. Memory for records, shared by the queues of a node.

@@ -91,7 +91,7 @@ func (q *Queue) add(o *op, weight uint32) {
 	c.annotate(i, attributes{q.deadline(o.ttl), weight, o.priority})
 	q.next++
 	q.nowReady(c, i)
-	if q.levels != nil {
+	if q.sorted() {
 		q.wait(c, i)
 	}
 	n := int64(len(data))

@@ -42,6 +42,7 @@ func (q *Queue) register(c *Consumer) error {
 	if q.alone != nil || c.cfg.Exclusive && (len(q.consumers) > 0 || q.cfg.SingleActive) {
 		return ErrInUse
 	}
+	q.deliver() // what came before it and had to be taken at once is not for it
 	if c.cfg.Exclusive {
 		q.alone = c
 	}

@@ -1,5 +1,7 @@
 package queue
 
+import "container/heap"
+
 // A batch to one consumer is handed over when it has so many deliveries or bytes, so that Room can speak again.
 const (
 	batchDeliveries = 64
@@ -62,6 +64,8 @@ func (q *Queue) head() (k *chunk, i int, ok bool) {
 // passed takes the number that peek has found out of the order.
 func (q *Queue) passed(seq uint64, k *chunk) {
 	switch {
+	case q.cfg.ByExpiry:
+		heap.Pop(&q.byExpiry)
 	case q.levels != nil:
 		q.level(k.attributes(int(seq - k.base)).priority).pop()
 	case seq == q.fresh:
@@ -73,7 +77,10 @@ func (q *Queue) passed(seq uint64, k *chunk) {
 
 // peek finds the first ready record: of the highest priority the lowest number; without priorities the lowest that came back, else the first fresh one.
 func (q *Queue) peek() (uint64, *chunk) {
-	if q.levels != nil {
+	switch {
+	case q.cfg.ByExpiry:
+		return q.peekDue()
+	case q.levels != nil:
 		return q.peekLevels()
 	}
 	if seq, k := q.peekHeap(&q.returned); k != nil {

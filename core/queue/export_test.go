@@ -18,7 +18,7 @@ const (
 )
 
 // Internals are the sizes of what a queue keeps beside its records.
-type Internals struct{ Owners, Leases, Refs, Gone, Tombs, Chunks, Graves, Spare int }
+type Internals struct{ Owners, Leases, Refs, Gone, Tombs, Chunks, Graves, Spare, Shifts, Heaped, Weight int }
 
 // Internals returns them.
 func (q *Queue) Internals() (x Internals) {
@@ -26,7 +26,10 @@ func (q *Queue) Internals() (x Internals) {
 		x = Internals{
 			len(q.owners), len(q.lease.heap) + len(q.lease.until), len(q.journal.refs), len(q.trimmer.gone), len(q.trimmer.tombs),
 			len(q.content.live()), len(q.grave.waiting),
-			cap(q.batch) + len(q.spare) + len(q.tickets) + len(q.writer.buffers),
+			cap(q.batch) + len(q.spare) + len(q.tickets) + len(q.writer.buffers), len(q.active), cap(q.returned), int(q.weight),
+		}
+		for _, h := range q.levels {
+			x.Heaped += cap(h)
 		}
 	})
 	return x

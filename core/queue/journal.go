@@ -73,8 +73,8 @@ func (q *Queue) delivered(k *chunk, i int) {
 	q.journalSoon()
 }
 
-// counted tells whether the log has the number of deliveries of each record. With priorities the watermark would say nothing.
-func (q *Queue) counted() bool { return q.cfg.MaxDeliveries > 0 || q.levels != nil }
+// counted tells whether the log has the number of deliveries of each record. In a queue that is sorted the watermark would say nothing.
+func (q *Queue) counted() bool { return q.cfg.MaxDeliveries > 0 || q.sorted() }
 
 // whenJournalled calls done with err when all that has been settled is durable, as far as it concerns records up to number last. Else it says why not.
 func (q *Queue) whenJournalled(done func(error), err error, last uint64) {
@@ -147,7 +147,7 @@ func (j *journaler) refused(base uint64, err error) {
 
 // tellable is the number of the highest record delivered of those that the log holds.
 func (q *Queue) tellable() uint64 {
-	if q.levels != nil {
+	if q.sorted() {
 		return 0
 	}
 	if p := q.writer.pending; len(p) > 0 && q.journal.highest >= p[0].base {
@@ -271,7 +271,7 @@ func (q *Queue) unref(seq uint64) {
 
 // watermark is the position of the highest record delivered, or of the last one before it that is in the log.
 func (q *Queue) watermark() position {
-	if q.levels != nil {
+	if q.sorted() {
 		return position{}
 	}
 	live := q.content.live()

@@ -135,7 +135,7 @@ func (q *Queue) makeRoom(k *chunk) {
 		if q.memory <= q.cfg.Resident && !q.cfg.Budget.over() {
 			return
 		}
-		if c != k && c.written() && c.memory > 0 && (q.levels != nil || c.end() <= q.fresh) {
+		if c != k && c.written() && c.memory > 0 && (q.sorted() || c.end() <= q.fresh) {
 			q.unload(c)
 		}
 	}

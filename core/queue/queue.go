@@ -69,6 +69,7 @@ type Queue struct {
 	cursor   *chunk // where fresh was last found
 	returned seqHeap
 	levels   []seqHeap // with priorities: all that is ready, by priority; fresh and returned are not used then
+	byExpiry dueHeap   // with ByExpiry: all that is ready
 	entered  uint64    // number of the first record not yet offered: its time is not over before it has been
 	ready    int
 	weight   int64 // of what is ready, with Rules.MaxBytes
@@ -302,6 +303,9 @@ func (q *Queue) slim(now time.Time) {
 			q.levels[i].slim()
 		}
 		q.returned.slim()
+		if len(q.byExpiry) == 0 {
+			q.byExpiry = nil
+		}
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if len(q.inbox) == 0 {

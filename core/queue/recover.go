@@ -198,12 +198,12 @@ func (r *recovery) finish() {
 
 // queue brings what is ready of k into the order of priorities, and counts its weight.
 func (r *recovery) queue(k *chunk) {
-	for i := 0; i < k.count && (r.q.levels != nil || k.extra != nil); i++ {
+	for i := 0; i < k.count && (r.q.sorted() || k.extra != nil); i++ {
 		if !k.isReady(i) {
 			continue
 		}
 		r.q.weight += int64(k.attributes(i).weight)
-		if r.q.levels != nil {
+		if r.q.sorted() {
 			r.q.wait(k, i)
 		}
 	}

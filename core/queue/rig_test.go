@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,21 @@ func synthetic(t *testing.T, cfg queue.Config, test func(r *rig)) {
 		r := &rig{T: t, cfg: cfg, disk: &queuetest.Disk{}}
 		r.open()
 		test(r)
+	})
+}
+
+// everywhere runs test in synthetic time with a queue in memory and with one on a disk.
+func everywhere(t *testing.T, cfg func() queue.Config, test func(r *rig)) {
+	t.Helper()
+	t.Run("log", func(t *testing.T) { synthetic(t, cfg(), test) })
+	t.Run("memory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			q, err := queue.Open(cfg(), nil)
+			r := &rig{T: t, q: q}
+			r.noError("open", err)
+			t.Cleanup(func() { _ = q.Close() })
+			test(r)
+		})
 	})
 }
 
@@ -106,10 +122,18 @@ func (x *told) once() error {
 	return <-x.errs
 }
 
-func (r *rig) append(record string) *told {
-	x := r.told("append " + record)
-	r.q.AppendFunc(queue.Record{Data: []byte(record)}, x.done)
+func (r *rig) append(record string) *told { return r.put(queue.Record{Data: []byte(record)}) }
+
+func (r *rig) put(record queue.Record) *told {
+	x := r.told(fmt.Sprintf("append %.40q", record.Data))
+	r.q.AppendFunc(record, x.done)
 	return x
+}
+
+// kept appends a record and makes sure that it is kept.
+func (r *rig) kept(record queue.Record) {
+	r.Helper()
+	r.noError("append", r.put(record).once())
 }
 
 // chunk appends records that share a chunk, and waits until it is kept.
@@ -204,6 +228,40 @@ func (s *sink) wants(records ...string) []queue.Handle {
 		s.r.Fatalf("delivered %.300s, want %.300s", fmt.Sprintf("%q", got), fmt.Sprintf("%q", records))
 	}
 	return hs
+}
+
+// morgue takes dead letters and notes when they came.
+type morgue struct {
+	refuse atomic.Bool
+
+	mu  sync.Mutex
+	got []string
+}
+
+func (m *morgue) bury(d queue.Dead, done func(error)) {
+	if m.refuse.Load() {
+		done(queuetest.ErrRefused)
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.got = append(m.got, fmt.Sprintf("%.10s %v %v", d.Record, d.Reason, time.Since(epoch)))
+	done(nil)
+}
+
+// epoch is when synthetic time begins.
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// wants checks what has died since the last time: record, reason and the time since the beginning.
+func (m *morgue) wants(r *rig, want ...string) {
+	r.Helper()
+	synctest.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if fmt.Sprint(m.got) != fmt.Sprint(want) {
+		r.Fatalf("died %.400s, want %.400s", fmt.Sprintf("%q", m.got), fmt.Sprintf("%q", want))
+	}
+	m.got = nil
 }
 
 func pass(d time.Duration) {

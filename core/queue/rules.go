@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"container/heap"
 	"math"
 	"time"
 )
@@ -104,8 +105,14 @@ func (q *Queue) noLongerReady(k *chunk, i int) {
 // level is where the records of a priority wait.
 func (q *Queue) level(priority uint8) *seqHeap { return &q.levels[min(int(priority), len(q.levels)-1)] }
 
-// wait puts record i of k among those of its priority.
-func (q *Queue) wait(k *chunk, i int) { q.level(k.attributes(i).priority).push(k.base + uint64(i)) }
+// wait puts record i of k into the order of a queue that is sorted.
+func (q *Queue) wait(k *chunk, i int) {
+	if q.cfg.ByExpiry {
+		heap.Push(&q.byExpiry, due{k.attributes(i).expires, k.base + uint64(i)})
+		return
+	}
+	q.level(k.attributes(i).priority).push(k.base + uint64(i))
+}
 
 func (q *Queue) peekLevels() (uint64, *chunk) {
 	for i := len(q.levels) - 1; i >= 0; i-- {

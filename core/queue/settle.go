@@ -109,7 +109,7 @@ func (q *Queue) requeue(k *chunk, i int) {
 	r := &k.records[i]
 	r.owner = ownerNone
 	q.nowReady(k, i)
-	if q.levels != nil {
+	if q.sorted() {
 		q.wait(k, i)
 	} else {
 		q.returned.push(k.base + uint64(i))
@@ -201,6 +201,7 @@ func (q *Queue) discardReady() {
 		}
 	}
 	q.returned = nil
+	q.byExpiry = nil
 	for i := range q.levels {
 		q.levels[i] = nil
 	}
@@ -225,7 +226,7 @@ func (q *Queue) discard() {
 	}
 	q.writer.queued, q.gather = nil, nil
 	q.content, q.returned, q.ready, q.held, q.bytes, q.memory, q.weight = chunks{}, nil, 0, 0, 0, 0, 0
-	q.grave.waiting, q.grave.count, q.levels = nil, 0, nil
+	q.grave.waiting, q.grave.count, q.levels, q.byExpiry = nil, 0, nil, nil
 	q.journal.discard(q.end)
 }
 

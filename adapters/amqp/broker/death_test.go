@@ -254,6 +254,9 @@ func TestCycle(t *testing.T) {
 			}
 		})
 	}
+	if p := die(wire.Properties{}, "q", "expired", noon); broker.Cycle(p.Headers, "q", "rejected") {
+		t.Error("rejected, but a cycle")
+	}
 	if broker.Cycle(nil, "q", "expired") {
 		t.Error("no headers, but a cycle")
 	}

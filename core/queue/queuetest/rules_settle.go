@@ -145,6 +145,21 @@ func (g *graveyard) wants(h *harness, want ...string) {
 	}
 }
 
+// wantsOrder checks what has been buried, in that order.
+func (g *graveyard) wantsOrder(h *harness, want ...string) {
+	h.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.dead) != len(want) {
+		h.Fatalf("%d dead letters, want %d", len(g.dead), len(want))
+	}
+	for i, d := range g.dead {
+		if string(d.Record) != want[i] {
+			h.Fatalf("dead letter %d is %q, want %q", i, d.Record, want[i])
+		}
+	}
+}
+
 func deliveriesAreLimited(h *harness) {
 	var g graveyard
 	for name, bury := range map[string]func(queue.Dead, func(error)){"without": nil, "with": g.bury} {
