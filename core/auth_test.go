@@ -137,6 +137,11 @@ func TestPermissionsOnQueues(t *testing.T) {
 	wantCode(t, "dead letters to a forbidden subject", err, core.CodePermissionDenied)
 	_, _, err = app.DeclareQueue(t.Context(), core.QueueConfig{Name: "mine", QueueRules: core.QueueRules{DeadLetter: core.DeadLetter{Queue: "secrets"}}})
 	wantCode(t, "dead letters to a forbidden queue", err, core.CodePermissionDenied)
+	for exchange, key := range map[string]string{"": "secrets", "out": "x"} {
+		dead := core.DeadLetter{Exchange: core.Some(exchange), RoutingKey: core.Some(key)}
+		_, _, err = app.DeclareQueue(t.Context(), core.QueueConfig{Name: "mine", QueueRules: core.QueueRules{DeadLetter: dead}})
+		wantCode(t, "dead letters to a forbidden exchange", err, core.CodePermissionDenied)
+	}
 	_, err = app.DeleteQueue(t.Context(), "secrets")
 	wantCode(t, "delete", err, core.CodePermissionDenied)
 	wantCode(t, "bind to a forbidden pattern", app.Bind(t.Context(), core.Binding{Pattern: ">", Queue: "mine"}), core.CodePermissionDenied)

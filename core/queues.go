@@ -115,7 +115,22 @@ func (b *Bus) mayDeclare(cfg *QueueConfig) error {
 	if err == nil && cfg.DeadLetter.Subject != "" {
 		err = b.mayPublish(cfg.DeadLetter.Subject)
 	}
+	if err == nil && cfg.DeadLetter.Exchange.Set {
+		err = b.mayUse(actionPublish, exchangeSubject(cfg))
+	}
 	return err
+}
+
+// exchangeSubject is the subject whose publishers may have dead letters published to an exchange: that below its name, or the queue that the default exchange leads to.
+func exchangeSubject(cfg *QueueConfig) string {
+	key := cfg.Name
+	if cfg.DeadLetter.RoutingKey.Set {
+		key = cfg.DeadLetter.RoutingKey.V
+	}
+	if cfg.DeadLetter.Exchange.V == "" {
+		return QueueSubject(key)
+	}
+	return EncodeToken(cfg.DeadLetter.Exchange.V) + "." + EncodeKey(key)
 }
 
 // create makes a queue, its log and its definition. The caller has locked the name.
