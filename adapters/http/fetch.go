@@ -96,10 +96,11 @@ func (p *pull) gather(ctx context.Context, stop <-chan struct{}, limit int, wait
 
 // order is what a fetch asks for.
 type order struct {
-	max   int
-	wait  time.Duration
-	lease time.Duration
-	raw   bool // one message, as the body
+	max      int
+	wait     time.Duration
+	lease    time.Duration
+	priority int  // among the queue's consumers
+	raw      bool // one message, as the body
 }
 
 func readOrder(c *gin.Context) (o order, err error) {
@@ -114,6 +115,13 @@ func readOrder(c *gin.Context) (o order, err error) {
 	if o.raw {
 		o.max = 1
 	}
+	if text, ok := c.GetQuery("priority"); ok {
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil {
+			return o, core.Errorf(core.CodeInvalid, "priority: %q is not a number of 32 bits", text)
+		}
+		o.priority = int(n)
+	}
 	if o.wait, err = duration(c, "wait", 0, 0, maxWait); err != nil {
 		return o, err
 	}
@@ -121,7 +129,7 @@ func readOrder(c *gin.Context) (o order, err error) {
 	return o, err
 }
 
-// fetch: POST /v1/queues/{q}/fetch?max=10&wait=5s&lease=30s. It answers as soon as there is something, or after wait with
+// fetch: POST /v1/queues/{q}/fetch?max=10&wait=5s&lease=30s&priority=0. It answers as soon as there is something, or after wait with
 // nothing. What it hands over is held until it is settled by its token or the lease runs out; what could not be handed over,
 // because the client went meanwhile, goes back at once.
 func (a *Adapter) fetch(c *gin.Context, q *core.Queue) {
@@ -138,7 +146,9 @@ func (a *Adapter) fetch(c *gin.Context, q *core.Queue) {
 	}
 	release()
 	p := &pull{wake: make(chan struct{}, 1)}
-	consumer, err := q.Consume(queue.ConsumerConfig{Deliver: p.deliver, Room: p.room, Gone: p.end, Lease: o.lease, Credit: o.max})
+	consumer, err := q.Consume(queue.ConsumerConfig{
+		Deliver: p.deliver, Room: p.room, Gone: p.end, Lease: o.lease, Credit: o.max, Priority: o.priority,
+	})
 	if err != nil {
 		a.fail(c, err)
 		return
@@ -185,11 +195,18 @@ func (a *Adapter) handOver(c *gin.Context, q *core.Queue, o order, p *pull) erro
 			a.metrics.Redeliveries.Inc()
 		}
 	}
+	a.leave(c, q)
 	if !o.raw {
 		return a.writeFetched(c, messages)
 	}
 	a.writeRaw(c, messages)
 	return nil
+}
+
+// leave ends the fetch's part in its queue before the client is told: an auto-delete queue that it was the last consumer of is gone then, and so is its incarnation.
+func (a *Adapter) leave(c *gin.Context, q *core.Queue) {
+	busOf(c).DeleteIdle(q)
+	a.sealer.forget(q.Name(), busOf(c).Lookup)
 }
 
 // fetched is a message of a fetch.

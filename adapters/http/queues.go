@@ -11,47 +11,6 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// declaration is the body of PUT /v1/queues/{q}; what is left out has the default.
-type declaration struct {
-	Durable      *bool          `json:"durable"` // default true
-	AutoDelete   bool           `json:"auto_delete"`
-	Type         core.QueueType `json:"type"`
-	MaxPriority  uint8          `json:"max_priority"`
-	SingleActive bool           `json:"single_active_consumer"`
-	core.QueueRules
-}
-
-// description is a queue as it is told to clients.
-type description struct {
-	Name         string         `json:"name"`
-	Type         core.QueueType `json:"type"`
-	Durable      bool           `json:"durable"`
-	AutoDelete   bool           `json:"auto_delete"`
-	MaxPriority  uint8          `json:"max_priority,omitempty"`
-	SingleActive bool           `json:"single_active_consumer,omitempty"`
-	core.QueueRules
-	Exclusive bool     `json:"exclusive"` // belongs to one AMQP connection alone
-	Ready     int      `json:"ready"`
-	Unacked   int      `json:"unacked"`
-	Consumers int      `json:"consumers"`
-	Bytes     int64    `json:"bytes"`
-	Bindings  []string `json:"bindings"` // subject patterns
-}
-
-func describe(bus *core.Bus, q *core.Queue) (description, error) {
-	stats, err := q.Stats()
-	if err != nil {
-		return description{}, err
-	}
-	cfg := q.Config()
-	return description{
-		Name: cfg.Name, Durable: cfg.Durable, AutoDelete: cfg.AutoDelete, Type: cfg.Type,
-		MaxPriority: cfg.MaxPriority, SingleActive: cfg.SingleActive, QueueRules: cfg.QueueRules, Exclusive: cfg.Owner != "",
-		Ready: stats.Ready, Unacked: stats.Unacked, Consumers: stats.Consumers, Bytes: stats.Bytes,
-		Bindings: patterns(bus, cfg.Name),
-	}, nil
-}
-
 func patterns(bus *core.Bus, name string) []string {
 	out := make([]string, 0)
 	for _, b := range bus.Bindings(name) {
@@ -72,10 +31,10 @@ func (a *Adapter) declare(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	q, created, err := busOf(c).DeclareQueue(c.Request.Context(), core.QueueConfig{
-		Name: c.Param("q"), Durable: d.Durable == nil || *d.Durable, AutoDelete: d.AutoDelete,
-		Type: d.Type, MaxPriority: d.MaxPriority, SingleActive: d.SingleActive, QueueRules: d.QueueRules,
-	})
+	q, created, err := busOf(c).DeclareQueue(c.Request.Context(), d.config(c.Param("q")))
+	if err == nil && q.Config().Owner != "" {
+		err = core.Errorf(core.CodeLocked, "queue %q belongs to one connection alone", q.Name())
+	}
 	if err != nil {
 		a.fail(c, err)
 		return

@@ -45,7 +45,7 @@ func (c *conn) consume(f *frame) error {
 	if x.autoAck {
 		credit, x.lease = queue.Unlimited, 0
 	}
-	if err := x.open(f.Exclusive); err != nil {
+	if err := x.open(f); err != nil {
 		c.mu.Lock()
 		delete(c.names, f.SID)
 		c.mu.Unlock()
@@ -64,11 +64,11 @@ func (c *conn) claimConsumer(sid string) error {
 }
 
 // open registers the consumer, without credit. mu is not held while the queue is asked: its goroutine may be waiting for mu.
-func (x *consumer) open(exclusive bool) error {
+func (x *consumer) open(f *frame) error {
 	c := x.conn
 	registered, err := x.queue.Consume(queue.ConsumerConfig{
 		Deliver: x.deliver, Room: c.room, Gone: x.gone,
-		AutoAck: x.autoAck, Exclusive: exclusive, Lease: x.lease, Window: !x.autoAck,
+		AutoAck: x.autoAck, Exclusive: f.Exclusive, Priority: int(f.Priority), Lease: x.lease, Window: !x.autoAck,
 	})
 	if err != nil {
 		return err
@@ -193,6 +193,7 @@ func (c *conn) cancelConsumer(f *frame) error {
 	c.mu.Lock()
 	c.forget(x)
 	c.mu.Unlock()
+	c.bus.DeleteIdle(x.queue) // before the client is told
 	c.done(ok(f.ID))
 	return nil
 }

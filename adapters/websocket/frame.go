@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +45,7 @@ type frame struct {
 	Lease     term     `json:"lease"`
 	AutoAck   bool     `json:"auto_ack"`
 	Exclusive bool     `json:"exclusive"`
+	Priority  int32    `json:"priority"` // of a consumer
 	Tag       uint64   `json:"tag"`
 	Tags      []uint64 `json:"tags"`
 	Requeue   *bool    `json:"requeue"`
@@ -156,12 +158,27 @@ func malformed(err error) error {
 		if e.Field == "" {
 			return core.Errorf(core.CodeInvalid, "a frame is a JSON object")
 		}
-		return core.Errorf(core.CodeInvalid, "field %q cannot be a %s", e.Field, e.Value)
+		return core.Errorf(core.CodeInvalid, "field %q cannot be a %s", strings.TrimPrefix(e.Field, rulesPrefix), e.Value)
+	}
+	if e, ok := errors.AsType[*strconv.NumError](err); ok {
+		return core.Errorf(core.CodeInvalid, "%s is not a whole number", e.Num)
 	}
 	if text, ok := strings.CutPrefix(err.Error(), "json: "); ok {
 		return core.Errorf(core.CodeInvalid, "%s", text)
 	}
-	return core.Errorf(core.CodeInvalid, "the frame is not JSON")
+	if notJSON(err) {
+		return core.Errorf(core.CodeInvalid, "the frame is not JSON")
+	}
+	return core.Errorf(core.CodeInvalid, "%v", err) // a value's own words
+}
+
+// rulesPrefix is what the path of an embedded field begins with.
+const rulesPrefix = "QueueRules."
+
+// notJSON tells whether err is of the frame's form, and not of a value in it.
+func notJSON(err error) bool {
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	return syntax || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // payload decodes the payload.

@@ -2,17 +2,32 @@ package websocket
 
 import "portico/core"
 
+// classic is how the default type is called by those who name it.
+const classic = "classic"
+
+// description is the queue that f declares.
+func (f *frame) description() core.QueueConfig {
+	cfg := core.QueueConfig{
+		Name: f.Queue, Type: f.Type, Durable: f.Durable == nil || *f.Durable, AutoDelete: f.AutoDelete,
+		MaxPriority: f.MaxPriority, SingleActive: f.SingleActive, QueueRules: f.QueueRules,
+	}
+	if f.Type == classic {
+		cfg.Type = core.ClassicQueue
+	}
+	return cfg
+}
+
 // declare creates a queue, or finds it.
 func (c *conn) declare(f *frame) error {
 	if err := c.bus.Allow("subscribe", core.QueueSubject(f.Queue)); err != nil {
 		return err
 	}
-	_, created, err := c.bus.DeclareQueue(c.ctx, core.QueueConfig{
-		Name: f.Queue, Durable: f.Durable == nil || *f.Durable, AutoDelete: f.AutoDelete,
-		Type: f.Type, MaxPriority: f.MaxPriority, SingleActive: f.SingleActive, QueueRules: f.QueueRules,
-	})
+	q, created, err := c.bus.DeclareQueue(c.ctx, f.description())
 	if err != nil {
 		return err
+	}
+	if q.Config().Owner != "" {
+		return core.Errorf(core.CodeLocked, "queue %q belongs to one connection alone", f.Queue)
 	}
 	a := ok(f.ID)
 	a.Created = &created

@@ -2,14 +2,20 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"io"
 	"testing"
+	"time"
 
+	"portico/core"
+	"portico/core/queue"
 	porticov1 "portico/proto/portico/v1"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 type rpcClient struct {
@@ -28,20 +34,91 @@ func grpcDoor(t *testing.T, address string) *door {
 	t.Helper()
 	c, _ := dialGRPC(t, address)
 	return &door{
-		name: "gRPC", headers: true,
-		publish: func(t *testing.T, m message) {
+		name: "gRPC", headers: true, lasting: true,
+		publish: func(t *testing.T, m message) error {
 			_, err := c.Publish(within(t), &porticov1.PublishRequest{Message: toProto(m)})
-			must(t, err)
+			return known(err)
 		},
 		subscribe: c.subscribe,
 		request:   c.request,
 		serve:     c.serve,
-		append: func(t *testing.T, queue string, m message) {
-			_, err := c.Append(within(t), &porticov1.AppendRequest{Queue: queue, Message: toProto(m)})
-			must(t, err)
+		declare: func(t *testing.T, q core.QueueConfig) error {
+			_, err := c.DeclareQueue(within(t), &porticov1.DeclareQueueRequest{Queue: protoQueue(q)})
+			return known(err)
 		},
-		consume: func(t *testing.T, queue string) consumer { return consumeGRPC(t, address, queue) },
+		append: func(t *testing.T, queue string, m message) error {
+			_, err := c.Append(within(t), &porticov1.AppendRequest{Queue: queue, Message: toProto(m)})
+			return known(err)
+		},
+		consume: func(t *testing.T, queue string, priority int) consumer {
+			return consumeGRPC(t, address, queue, priority)
+		},
 	}
+}
+
+// protoQueue is a description in gRPC's terms.
+func protoQueue(q core.QueueConfig) *porticov1.Queue {
+	out := &porticov1.Queue{
+		Name: q.Name, Durable: q.Durable, AutoDelete: q.AutoDelete, MaxPriority: uint32(q.MaxPriority), SingleActiveConsumer: q.SingleActive,
+		MaxDeliveries: q.MaxDeliveries, MessageTtl: protoMillis(q.TTL), Expires: protoMillis(q.Expires),
+		MaxLength: protoCount(q.MaxLength), MaxLengthBytes: protoCount(q.MaxBytes),
+		Overflow: map[queue.Overflow]porticov1.Overflow{
+			queue.RejectPublish:    porticov1.Overflow_OVERFLOW_REJECT_PUBLISH,
+			queue.RejectPublishDLX: porticov1.Overflow_OVERFLOW_REJECT_PUBLISH_DLX,
+		}[q.Overflow],
+	}
+	if q.Type == core.QuorumQueue {
+		out.Type = porticov1.QueueType_QUEUE_TYPE_QUORUM
+	}
+	switch to := q.DeadLetter; {
+	case to.Queue != "":
+		out.DeadLetter = &porticov1.DeadLetter{Target: &porticov1.DeadLetter_Queue{Queue: to.Queue}}
+	case to.Subject != "":
+		out.DeadLetter = &porticov1.DeadLetter{Target: &porticov1.DeadLetter_Subject{Subject: to.Subject}}
+	case to.Exchange.Set:
+		x := &porticov1.DeadLetterExchange{Name: to.Exchange.V}
+		if to.RoutingKey.Set {
+			x.RoutingKey = &to.RoutingKey.V
+		}
+		out.DeadLetter = &porticov1.DeadLetter{Target: &porticov1.DeadLetter_Exchange{Exchange: x}}
+	}
+	return out
+}
+
+func protoMillis(b queue.Bound) *durationpb.Duration {
+	if !b.Set {
+		return nil
+	}
+	return durationpb.New(time.Duration(b.N) * time.Millisecond)
+}
+
+func protoCount(b queue.Bound) *uint64 {
+	if !b.Set {
+		return nil
+	}
+	n := uint64(b.N)
+	return &n
+}
+
+// known is err as all doors call it, if there is such a name.
+func known(err error) error {
+	switch reasonOf(err) {
+	case "resource-exhausted":
+		return errFull
+	case "precondition-failed":
+		return errDifferent
+	}
+	return err
+}
+
+// reasonOf is the slug in an error, "" if there is none.
+func reasonOf(err error) string {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
 }
 
 func toProto(m message) *porticov1.Message {
@@ -85,10 +162,8 @@ func (c *rpcClient) subscribe(t *testing.T, subject string) <-chan message {
 func (c *rpcClient) request(t *testing.T, m message) (message, error) {
 	t.Helper()
 	resp, err := c.Request(within(t), &porticov1.RequestRequest{Message: toProto(m)})
-	for _, detail := range status.Convert(err).Details() {
-		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetReason() == "no-responders" {
-			return message{}, errNobody
-		}
+	if reasonOf(err) == "no-responders" {
+		return message{}, errNobody
 	}
 	return fromProto(resp.GetMessage()), err
 }
@@ -126,12 +201,12 @@ type rpcConsumer struct {
 	rest []*porticov1.Delivery
 }
 
-func consumeGRPC(t *testing.T, address, queue string) *rpcConsumer {
+func consumeGRPC(t *testing.T, address, queue string, priority int) *rpcConsumer {
 	t.Helper()
 	c, conn := dialGRPC(t, address)
 	stream, err := c.Consume(t.Context())
 	must(t, err)
-	start := &porticov1.ConsumeStart{Queue: queue, Credit: 2}
+	start := &porticov1.ConsumeStart{Queue: queue, Credit: 2, Priority: int32(priority)}
 	must(t, stream.Send(&porticov1.ConsumeRequest{Frame: &porticov1.ConsumeRequest_Start{Start: start}}))
 	_, err = stream.Header()
 	must(t, err)
@@ -154,7 +229,7 @@ func (c *rpcConsumer) next() delivery {
 	}
 	d := c.rest[0]
 	c.rest = c.rest[1:]
-	return delivery{fromProto(d.GetMessage()), d.GetRedelivered(), d.GetId()}
+	return delivery{fromProto(d.GetMessage()), d.GetRedelivered(), int(d.GetAttempt()), d.GetId()}
 }
 
 func (c *rpcConsumer) ack(d delivery) {
@@ -163,9 +238,12 @@ func (c *rpcConsumer) ack(d delivery) {
 	c.settle(&porticov1.ConsumeRequest{Frame: &porticov1.ConsumeRequest_Ack{Ack: ack}})
 }
 
-func (c *rpcConsumer) nack(d delivery) {
+func (c *rpcConsumer) nack(d delivery)   { c.Helper(); c.giveBack(d, true) }
+func (c *rpcConsumer) reject(d delivery) { c.Helper(); c.giveBack(d, false) }
+
+func (c *rpcConsumer) giveBack(d delivery, requeue bool) {
 	c.Helper()
-	nack := &porticov1.ConsumeNack{Ids: []uint64{d.id.(uint64)}, Requeue: true}
+	nack := &porticov1.ConsumeNack{Ids: []uint64{d.id.(uint64)}, Requeue: requeue}
 	c.settle(&porticov1.ConsumeRequest{Frame: &porticov1.ConsumeRequest_Nack{Nack: nack}})
 }
 
@@ -178,6 +256,19 @@ func (c *rpcConsumer) settle(req *porticov1.ConsumeRequest) {
 			c.Fatalf("settle: %v", resp.GetFailure())
 		}
 		if resp.GetSettled() != nil {
+			return
+		}
+	}
+}
+
+func (c *rpcConsumer) leave() {
+	c.Helper()
+	must(c.T, c.CloseSend())
+	for {
+		if _, err := c.Recv(); err != nil {
+			if !errors.Is(err, io.EOF) {
+				c.Error(err)
+			}
 			return
 		}
 	}

@@ -82,6 +82,12 @@ func intact(t *testing.T, got, sent message, headers bool) {
 	}
 }
 
+// errFull is how every door's publisher hears of a queue that refuses what is above its limit.
+var errFull = errors.New("the queue is full")
+
+// errDifferent is how every door answers a declaration of a queue that exists with other properties.
+var errDifferent = errors.New("the queue is different")
+
 // errNobody is how every door's request says that nobody is there to answer.
 var errNobody = errors.New("no responders")
 
@@ -89,19 +95,22 @@ var errNobody = errors.New("no responders")
 type door struct {
 	name    string
 	headers bool // whether messages have any
+	lasting bool // whether a consumer is there between its deliveries, too
 
-	// publish returns when the gateway has the message, as far as the protocol can tell.
-	publish func(t *testing.T, m message)
+	// publish returns when the gateway has the message, as far as the protocol can tell, or errFull.
+	publish func(t *testing.T, m message) error
 	// subscribe returns when the subscription is in place.
 	subscribe func(t *testing.T, subject string) <-chan message
 	// request returns the answer, or errNobody.
 	request func(t *testing.T, m message) (message, error)
 	// serve answers requests until stop is called.
 	serve func(t *testing.T, subject string, answer func(message) message) (stop func())
-	// append puts a message into a queue and returns when it is kept.
-	append func(t *testing.T, queue string, m message)
-	// consume takes messages, two at a time.
-	consume func(t *testing.T, queue string) consumer
+	// declare makes a queue as described, in the protocol's own words, or finds it; else errDifferent.
+	declare func(t *testing.T, q core.QueueConfig) error
+	// append puts a message into a queue and returns when it is kept, or errFull.
+	append func(t *testing.T, queue string, m message) error
+	// consume takes messages, two at a time, with a priority among consumers.
+	consume func(t *testing.T, queue string, priority int) consumer
 }
 
 // consumer is a consumer of a queue.
@@ -109,6 +118,9 @@ type consumer interface {
 	next() delivery
 	ack(delivery)
 	nack(delivery)
+	reject(delivery)
+	// leave returns when the gateway has said that the consumer has ended.
+	leave()
 	// vanish breaks the connection without a word.
 	vanish()
 }
@@ -116,6 +128,7 @@ type consumer interface {
 type delivery struct {
 	message
 	redelivered bool
+	attempt     int // how often it has been delivered; 0: not told
 	id          any // the protocol's name for it
 }
 
@@ -173,6 +186,18 @@ func within(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// until waits for a condition of the gateway.
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !condition(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
 }
 
 // receive takes from a channel what must come.

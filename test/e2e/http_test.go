@@ -7,12 +7,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"portico/core"
+	"portico/core/queue"
 )
 
 // webClient speaks HTTP to the gateway.
@@ -28,15 +32,50 @@ func httpDoor(t *testing.T, address string) *door {
 	w := &webClient{base: "http://" + address + "/v1/", client: &http.Client{Transport: transport}}
 	return &door{
 		name: "HTTP", headers: true,
-		publish:   func(t *testing.T, m message) { w.publish(t, m) },
+		publish: func(t *testing.T, m message) error {
+			return w.take(t, "publish/"+url.PathEscape(m.subject), m, http.StatusOK, http.StatusAccepted)
+		},
 		subscribe: w.subscribe,
 		request:   w.request,
 		serve:     w.serve,
-		append: func(t *testing.T, queue string, m message) {
-			w.post(t, "queues/"+url.PathEscape(queue)+"/messages", m, http.StatusCreated)
+		declare:   w.declare,
+		append: func(t *testing.T, queue string, m message) error {
+			return w.take(t, "queues/"+url.PathEscape(queue)+"/messages", m, http.StatusCreated)
 		},
-		consume: func(t *testing.T, queue string) consumer { return w.consume(t, queue) },
+		consume: func(t *testing.T, queue string, priority int) consumer { return w.consume(t, queue, priority) },
 	}
+}
+
+// jsonQueue is a description as HTTP and WebSocket write it, with what is not the default.
+func jsonQueue(q core.QueueConfig) fields {
+	f := fields{"durable": q.Durable, "auto_delete": q.AutoDelete, "single_active_consumer": q.SingleActive}
+	if q.Type != core.ClassicQueue {
+		f["type"] = q.Type
+	}
+	for name, n := range map[string]uint32{"max_priority": uint32(q.MaxPriority), "max_deliveries": q.MaxDeliveries} {
+		if n > 0 {
+			f[name] = n
+		}
+	}
+	for name, b := range map[string]queue.Bound{"message_ttl": q.TTL, "expires": q.Expires, "max_length": q.MaxLength, "max_length_bytes": q.MaxBytes} {
+		if b.Set {
+			f[name] = b.N
+		}
+	}
+	if q.Overflow != queue.DropHead {
+		f["overflow"] = q.Overflow.String()
+	}
+	switch to := q.DeadLetter; {
+	case to.Queue != "":
+		f["dead_letter"] = fields{"queue": to.Queue}
+	case to.Subject != "":
+		f["dead_letter"] = fields{"subject": to.Subject}
+	case to.RoutingKey.Set:
+		f["dead_letter"] = fields{"exchange": to.Exchange.V, "routing_key": to.RoutingKey.V}
+	case to.Exchange.Set:
+		f["dead_letter"] = fields{"exchange": to.Exchange.V}
+	}
+	return f
 }
 
 // put writes a message's headers as HTTP has them.
@@ -79,14 +118,35 @@ func (w *webClient) post(t *testing.T, path string, m message, status ...int) []
 	return nil
 }
 
-func (w *webClient) publish(t *testing.T, m message) {
+func (w *webClient) declare(t *testing.T, q core.QueueConfig) error {
 	t.Helper()
-	w.post(t, "publish/"+url.PathEscape(m.subject), m, http.StatusOK, http.StatusAccepted)
+	body, err := json.Marshal(jsonQueue(q))
+	must(t, err)
+	resp, answer, err := w.do(within(t), http.MethodPut, "queues/"+url.PathEscape(q.Name), message{data: body})
+	must(t, err)
+	switch resp.StatusCode {
+	case http.StatusCreated, http.StatusOK:
+		return nil
+	case http.StatusConflict:
+		return errDifferent
+	}
+	return fmt.Errorf("declare %s: %s: %s", body, resp.Status, answer)
+}
+
+// take posts a message that a queue may refuse.
+func (w *webClient) take(t *testing.T, path string, m message, status ...int) error {
+	t.Helper()
+	body := w.post(t, path, m, append(status, http.StatusInsufficientStorage)...)
+	if strings.Contains(string(body), `"resource-exhausted"`) {
+		return errFull
+	}
+	return nil
 }
 
 // webMessage is the JSON form of a message, a fetched one too.
 type webMessage struct {
 	Token       string         `json:"token"`
+	Attempt     int            `json:"attempt"`
 	Redelivered bool           `json:"redelivered"`
 	Subject     string         `json:"subject"`
 	Reply       string         `json:"reply"`
@@ -196,27 +256,34 @@ func (w *webClient) serve(t *testing.T, subject string, answer func(message) mes
 // pulls consumes by fetching with a lease.
 type pulls struct {
 	*testing.T
-	client *webClient
-	queue  string
-	held   []string // tokens, in the order of their messages
+	client   *webClient
+	queue    string
+	priority int
+	held     []string // tokens, in the order of their messages
 }
 
-func (w *webClient) consume(t *testing.T, queue string) *pulls {
-	return &pulls{T: t, client: w, queue: "queues/" + url.PathEscape(queue)}
+func (w *webClient) consume(t *testing.T, queue string, priority int) *pulls {
+	return &pulls{T: t, client: w, queue: "queues/" + url.PathEscape(queue), priority: priority}
+}
+
+// fetch asks for one message.
+func (p *pulls) fetch(wait string) []webMessage {
+	p.Helper()
+	var got struct {
+		Messages []webMessage `json:"messages"`
+	}
+	query := fmt.Sprintf("/fetch?max=1&wait=%s&lease=1m&priority=%d", wait, p.priority)
+	must(p.T, json.Unmarshal(p.client.post(p.T, p.queue+query, message{}, http.StatusOK), &got))
+	return got.Messages
 }
 
 func (p *pulls) next() delivery {
 	p.Helper()
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
-		var got struct {
-			Messages []webMessage `json:"messages"`
-		}
-		body := p.client.post(p.T, p.queue+"/fetch?max=1&wait=5s&lease=1m", message{}, http.StatusOK)
-		must(p.T, json.Unmarshal(body, &got))
-		for _, m := range got.Messages {
+		for _, m := range p.fetch("5s") {
 			p.held = append(p.held, m.Token)
-			return delivery{m.message(), m.Redelivered, m.Token}
+			return delivery{m.message(), m.Redelivered, m.Attempt, m.Token}
 		}
 	}
 	p.Fatalf("nothing within %v", patience)
@@ -226,10 +293,16 @@ func (p *pulls) next() delivery {
 func (p *pulls) ack(d delivery)  { p.Helper(); p.settle("ack", d) }
 func (p *pulls) nack(d delivery) { p.Helper(); p.settle("nack", d) }
 
-func (p *pulls) settle(verb string, d delivery) {
+func (p *pulls) reject(d delivery) { p.Helper(); p.settle("nack", d, fields{"requeue": false}) }
+
+func (p *pulls) settle(verb string, d delivery, more ...fields) {
 	p.Helper()
 	p.held = slices.DeleteFunc(p.held, func(token string) bool { return token == d.id })
-	p.call(verb, map[string]any{"tokens": []any{d.id}})
+	body := fields{"tokens": []any{d.id}}
+	for _, f := range more {
+		maps.Copy(body, f)
+	}
+	p.call(verb, body)
 }
 
 func (p *pulls) call(verb string, body any) {
@@ -238,6 +311,9 @@ func (p *pulls) call(verb string, body any) {
 	must(p.T, err)
 	p.client.post(p.T, p.queue+"/"+verb, message{data: data}, http.StatusOK)
 }
+
+// leave: the consumer ends with each fetch; this is one that brings nothing.
+func (p *pulls) leave() { p.Helper(); p.fetch("0s") }
 
 // vanish: between fetches there is no connection that could break. What ends is the lease.
 func (p *pulls) vanish() {

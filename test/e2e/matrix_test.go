@@ -43,7 +43,7 @@ func TestPublishReachesEveryDoorFromEveryDoor(t *testing.T) {
 	h.pairs(t, publishes, subscribes, func(t *testing.T, from, to *door) {
 		sent := sample(subjectOf(t))
 		arrived := to.subscribe(t, sent.subject)
-		from.publish(t, sent)
+		must(t, from.publish(t, sent))
 		got := receive(t, arrived, "message")
 		intact(t, got, sent, from.headers && to.headers)
 		if got.subject != sent.subject {
@@ -63,7 +63,7 @@ func TestOneMessageReachesAllDoorsAndAQueue(t *testing.T) {
 			for _, to := range h.doors {
 				arrived[to] = to.subscribe(t, sent.subject)
 			}
-			from.publish(t, sent)
+			must(t, from.publish(t, sent))
 			for to, c := range arrived {
 				t.Run("to "+to.name, func(t *testing.T) {
 					intact(t, receive(t, c, "message"), sent, from.headers && to.headers)
@@ -71,7 +71,7 @@ func TestOneMessageReachesAllDoorsAndAQueue(t *testing.T) {
 			}
 			for _, to := range h.doors {
 				if to.consume != nil {
-					c := to.consume(t, "all "+from.name)
+					c := to.consume(t, "all "+from.name, 0)
 					d := c.next()
 					intact(t, d.message, sent, from.headers)
 					c.nack(d)
@@ -105,11 +105,7 @@ func TestRequestsAreAnsweredFromEveryDoorAtEveryDoor(t *testing.T) {
 // nobody waits until the responder is really gone (some protocols go without an answer), and wants to be told at once then.
 func (h *house) nobody(t *testing.T, from *door, question message) {
 	t.Helper()
-	for gone := time.Now().Add(patience); h.bus.Interest(question.subject); {
-		if time.Now().After(gone) {
-			t.Fatal("the responder is still there")
-		}
-	}
+	until(t, "the responder is gone", func() bool { return !h.bus.Interest(question.subject) })
 	begun := time.Now()
 	if m, err := from.request(t, question); !errors.Is(err, errNobody) {
 		t.Errorf("without a responder: %v, %v", m, err)
@@ -129,17 +125,11 @@ func (h *house) declare(t *testing.T, queue string) *core.Queue {
 // empty waits until the queue holds nothing, not even for somebody.
 func empty(t *testing.T, q *core.Queue) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
+	until(t, "the queue is empty", func() bool {
 		stats, err := q.Stats()
 		must(t, err)
-		if stats.Ready+stats.Unacked == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the queue still holds %d ready, %d unacked", stats.Ready, stats.Unacked)
-		}
-	}
+		return stats.Ready+stats.Unacked+stats.Dying == 0
+	})
 }
 
 func (d delivery) is(t *testing.T, n string, redelivered bool) delivery {
@@ -150,14 +140,23 @@ func (d delivery) is(t *testing.T, n string, redelivered bool) delivery {
 	return d
 }
 
-func TestQueueAppendConsumeAck(t *testing.T) {
-	h := open(t)
+// queues runs f for every ordered pair of doors with a queue that one has filled and the other consumes; it must be empty afterwards.
+func (h *house) queues(t *testing.T, fill []message, f func(t *testing.T, consume func() consumer)) {
+	t.Helper()
 	h.pairs(t, appends, consumes, func(t *testing.T, from, to *door) {
 		q := h.declare(t, subjectOf(t))
-		sent := sample("")
-		from.append(t, q.Config().Name, sent)
-		from.append(t, q.Config().Name, numbered("second"))
-		c := to.consume(t, q.Config().Name)
+		for _, m := range fill {
+			must(t, from.append(t, q.Name(), m))
+		}
+		f(t, func() consumer { return to.consume(t, q.Name(), 0) })
+		empty(t, q)
+	})
+}
+
+func TestQueueAppendConsumeAck(t *testing.T) {
+	sent := sample("")
+	open(t).queues(t, []message{sent, numbered("second")}, func(t *testing.T, consume func() consumer) {
+		c := consume()
 		first := c.next()
 		intact(t, first.message, sent, true)
 		if first.redelivered {
@@ -165,18 +164,15 @@ func TestQueueAppendConsumeAck(t *testing.T) {
 		}
 		c.ack(first)
 		c.ack(c.next().is(t, "second", false))
-		empty(t, q)
 	})
 }
 
+// three messages.
+func three() []message { return []message{numbered("1"), numbered("2"), numbered("3")} }
+
 func TestQueueNackReturnsToItsPosition(t *testing.T) {
-	h := open(t)
-	h.pairs(t, appends, consumes, func(t *testing.T, from, to *door) {
-		q := h.declare(t, subjectOf(t))
-		for _, n := range []string{"1", "2", "3"} {
-			from.append(t, q.Config().Name, numbered(n))
-		}
-		c := to.consume(t, q.Config().Name)
+	open(t).queues(t, three(), func(t *testing.T, consume func() consumer) {
+		c := consume()
 		one := c.next().is(t, "1", false)
 		two := c.next().is(t, "2", false)
 		c.nack(one)
@@ -184,26 +180,19 @@ func TestQueueNackReturnsToItsPosition(t *testing.T) {
 		c.ack(two)
 		c.ack(again)
 		c.ack(c.next().is(t, "3", false))
-		empty(t, q)
 	})
 }
 
 func TestQueueConsumerGoneMeansRedeliveredAtOnce(t *testing.T) {
-	h := open(t)
-	h.pairs(t, appends, consumes, func(t *testing.T, from, to *door) {
-		q := h.declare(t, subjectOf(t))
-		for _, n := range []string{"1", "2", "3"} {
-			from.append(t, q.Config().Name, numbered(n))
-		}
-		first := to.consume(t, q.Config().Name)
+	open(t).queues(t, three(), func(t *testing.T, consume func() consumer) {
+		first := consume()
 		first.next().is(t, "1", false)
 		first.next().is(t, "2", false)
-		second := to.consume(t, q.Config().Name)
+		second := consume()
 		third := second.next().is(t, "3", false)
 		first.vanish()
 		second.ack(third)
 		second.ack(second.next().is(t, "1", true))
 		second.ack(second.next().is(t, "2", true))
-		empty(t, q)
 	})
 }

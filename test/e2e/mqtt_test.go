@@ -16,9 +16,10 @@ func mqttDoor(t *testing.T, address string) *door {
 	t.Cleanup(func() { client.Disconnect(100) })
 	return &door{
 		name: "MQTT",
-		publish: func(t *testing.T, m message) {
+		publish: func(t *testing.T, m message) error {
 			t.Helper()
 			done(t, client.Publish(strings.ReplaceAll(m.subject, ".", "/"), 1, false, m.data), "publish")
+			return nil
 		},
 		subscribe: func(t *testing.T, subject string) <-chan message {
 			t.Helper()

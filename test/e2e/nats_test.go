@@ -14,10 +14,8 @@ func natsDoor(t *testing.T, address string) *door {
 	t.Cleanup(nc.Close)
 	return &door{
 		name: "NATS", headers: true,
-		publish: func(t *testing.T, m message) {
-			t.Helper()
-			must(t, nc.PublishMsg(natsMessage(m)))
-			must(t, nc.FlushWithContext(within(t)))
+		publish: func(t *testing.T, m message) error {
+			return errors.Join(nc.PublishMsg(natsMessage(m)), nc.FlushWithContext(within(t)))
 		},
 		subscribe: func(t *testing.T, subject string) <-chan message {
 			t.Helper()

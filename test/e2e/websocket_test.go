@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"portico/core"
+
 	"github.com/gorilla/websocket"
 )
 
@@ -112,6 +114,21 @@ func (s *socket) ok(t *testing.T, f fields) {
 	}
 }
 
+// take sends what a queue may refuse.
+func (s *socket) take(t *testing.T, f fields) error {
+	t.Helper()
+	switch answer := s.ask(t, f); {
+	case answer.Op == "ok":
+		return nil
+	case answer.Code == "resource-exhausted":
+		return errFull
+	case answer.Code == "precondition-failed":
+		return errDifferent
+	default:
+		return fmt.Errorf("%v: %s: %s", f["op"], answer.Code, answer.Detail)
+	}
+}
+
 // with adds a message to a frame.
 func (f fields) with(m message) fields {
 	f["data_base64"] = m.data
@@ -125,9 +142,9 @@ func websocketDoor(t *testing.T, address string) *door {
 	t.Helper()
 	s := dialSocket(t, address)
 	return &door{
-		name: "WebSocket", headers: true,
-		publish: func(t *testing.T, m message) {
-			s.ok(t, fields{"op": "pub", "subject": m.subject}.with(m))
+		name: "WebSocket", headers: true, lasting: true,
+		publish: func(t *testing.T, m message) error {
+			return s.take(t, fields{"op": "pub", "subject": m.subject}.with(m))
 		},
 		subscribe: func(t *testing.T, subject string) <-chan message {
 			arrived, stop := s.listen(t, "sub", subject)
@@ -136,10 +153,17 @@ func websocketDoor(t *testing.T, address string) *door {
 		},
 		request: s.request,
 		serve:   s.serve,
-		append: func(t *testing.T, queue string, m message) {
-			s.ok(t, fields{"op": "append", "queue": queue}.with(m))
+		declare: func(t *testing.T, q core.QueueConfig) error {
+			f := jsonQueue(q)
+			f["op"], f["queue"] = "declare", q.Name
+			return s.take(t, f)
 		},
-		consume: func(t *testing.T, queue string) consumer { return consumeSocket(t, address, queue) },
+		append: func(t *testing.T, queue string, m message) error {
+			return s.take(t, fields{"op": "append", "queue": queue}.with(m))
+		},
+		consume: func(t *testing.T, queue string, priority int) consumer {
+			return consumeSocket(t, address, queue, priority)
+		},
 	}
 }
 
@@ -200,21 +224,22 @@ func (s *socket) serve(t *testing.T, subject string, answer func(message) messag
 type socketConsumer struct {
 	*testing.T
 	socket     *socket
+	sid        string
 	deliveries <-chan socketFrame
 }
 
-func consumeSocket(t *testing.T, address, queue string) *socketConsumer {
+func consumeSocket(t *testing.T, address, queue string, priority int) *socketConsumer {
 	t.Helper()
 	s := dialSocket(t, address)
 	sid, deliveries := s.wait("c")
-	s.ok(t, fields{"op": "consume", "sid": sid, "queue": queue, "credit": 2})
-	return &socketConsumer{t, s, deliveries}
+	s.ok(t, fields{"op": "consume", "sid": sid, "queue": queue, "credit": 2, "priority": priority})
+	return &socketConsumer{t, s, sid, deliveries}
 }
 
 func (c *socketConsumer) next() delivery {
 	c.Helper()
 	f := receive(c.T, c.deliveries, "delivery")
-	return delivery{f.message(), f.Redelivered, f.Tag}
+	return delivery{f.message(), f.Redelivered, f.Attempt, f.Tag}
 }
 
 func (c *socketConsumer) ack(d delivery) {
@@ -225,6 +250,16 @@ func (c *socketConsumer) ack(d delivery) {
 func (c *socketConsumer) nack(d delivery) {
 	c.Helper()
 	c.socket.ok(c.T, fields{"op": "nack", "tag": d.id})
+}
+
+func (c *socketConsumer) reject(d delivery) {
+	c.Helper()
+	c.socket.ok(c.T, fields{"op": "nack", "tag": d.id, "requeue": false})
+}
+
+func (c *socketConsumer) leave() {
+	c.Helper()
+	c.socket.ok(c.T, fields{"op": "cancel", "sid": c.sid})
 }
 
 func (c *socketConsumer) vanish() {
