@@ -203,7 +203,7 @@ func (a *Adapter) drain() {
 	a.mu.Lock()
 	a.draining = true
 	for c := range a.conns {
-		c.shutdown(deadline)
+		c.shutdown(deadline, "broker forced connection closure with reason 'shutdown'")
 	}
 	a.mu.Unlock()
 }

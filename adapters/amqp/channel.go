@@ -28,6 +28,7 @@ type channel struct {
 	answersTo struct{ queue, inbox string } // the last reply_to that named a queue
 
 	ledger ledger
+	shown  shown // for listings
 
 	// guarded by mu
 	mu        sync.Mutex
@@ -113,7 +114,11 @@ func (ch *channel) method(payload []byte) error {
 		return err
 	}
 	ch.conn.settleAll()
-	return ch.dispatch(m)
+	if err := ch.dispatch(m); err != nil {
+		return err
+	}
+	ch.shown.note(m)
+	return nil
 }
 
 func refusal(requeue bool) queue.Outcome {

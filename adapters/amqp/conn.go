@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portico/adapters/amqp/wire"
@@ -46,12 +47,15 @@ type conn struct {
 	channelMax uint16
 	heartbeat  time.Duration
 	can        capabilities
+	client     wire.Table   // client-properties
+	mechanism  string       // of the login
+	opened     atomic.Int64 // when it was over, milliseconds since 1970; 0: not yet. Whoever has seen it set may read the others
 
 	// owned by the reader
 	in            *wire.Reader
 	bus           *core.Bus
-	channels      map[uint16]*channel
-	recent        *channel // the channel of the last frame
+	channels      map[uint16]*channel // written under mu, for listings
+	recent        *channel            // the channel of the last frame
 	routes        routeCache
 	txHeld        txHeld              // by all channels' transactions
 	partial       int                 // bytes of bodies that have not come whole, of all channels
@@ -67,6 +71,7 @@ type conn struct {
 	mu        sync.Mutex
 	consumers map[*consumer]struct{} // to be woken when there is room
 	deadline  time.Time              // of the drain
+	forced    string                 // why it has to end, for the client
 }
 
 // capabilities are those a client declared that change what it is sent.
@@ -102,6 +107,7 @@ func (c *conn) serve() {
 		c.refuse(err)
 		return
 	}
+	c.opened.Store(time.Now().UnixMilli())
 	c.log = c.log.With("user", c.user)
 	c.log.Debug("connection opened")
 	c.writer.Go(c.writeLoop)
@@ -242,14 +248,19 @@ func (c *conn) openChannel(f wire.Frame) error {
 		return wire.ConnErrorf(wire.ChannelError, "expected 'channel.open'").At(m.ID())
 	}
 	ch := newChannel(c, f.Channel)
-	c.channels[f.Channel], c.recent = ch, ch
+	c.mu.Lock()
+	c.channels[f.Channel] = ch
+	c.mu.Unlock()
+	c.recent = ch
 	c.send(f.Channel, &wire.ChannelOpenOk{})
 	return nil
 }
 
 // dropChannel forgets a channel that has ended: its number may be used again.
 func (c *conn) dropChannel(ch *channel) {
+	c.mu.Lock()
 	delete(c.channels, ch.id)
+	c.mu.Unlock()
 	c.recent = nil
 }
 
@@ -304,11 +315,11 @@ func (c *conn) fail(err error) {
 	})
 }
 
-// shutdown makes the connection say goodbye and end before deadline. Any goroutine may call it.
-func (c *conn) shutdown(deadline time.Time) {
+// shutdown makes the connection say goodbye, with reason, and end before deadline. Any goroutine may call it.
+func (c *conn) shutdown(deadline time.Time, reason string) {
 	c.stopOnce.Do(func() {
 		c.mu.Lock()
-		c.deadline = deadline
+		c.deadline, c.forced = deadline, reason
 		c.mu.Unlock()
 		close(c.stopping)
 		c.socket.interrupt()

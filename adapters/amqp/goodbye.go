@@ -23,7 +23,7 @@ const (
 func (c *conn) end(err error) {
 	until := time.Now().Add(closeTimeout)
 	if errors.Is(err, errDraining) {
-		until = c.drainBy()
+		until, _ = c.farewell()
 		c.awaitSettled(until)
 	}
 	c.settleAll()
@@ -54,8 +54,8 @@ func (c *conn) lastWord(err error) (closing *wire.ConnectionClose, answer bool) 
 	case errors.Is(err, errClientClosed):
 		return nil, true
 	case errors.Is(err, errDraining):
-		e := wire.ConnErrorf(wire.ConnectionForced, "broker forced connection closure with reason 'shutdown'")
-		return connectionClose(e), false
+		_, reason := c.farewell()
+		return connectionClose(wire.ConnErrorf(wire.ConnectionForced, "%s", reason)), false
 	}
 	if e, ok := errors.AsType[*wire.ConnError](err); ok {
 		return connectionClose(e), false
@@ -67,11 +67,11 @@ func connectionClose(e *wire.ConnError) *wire.ConnectionClose {
 	return &wire.ConnectionClose{ReplyCode: e.Code, ReplyText: e.ReplyText(), ClassID: e.ClassID, MethodID: e.MethodID}
 }
 
-// drainBy is when a drain ends: the gateway's deadline.
-func (c *conn) drainBy() time.Time {
+// farewell is when shutdown wants the connection to have ended, and what it has the client told.
+func (c *conn) farewell() (until time.Time, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.deadline
+	return c.deadline, c.forced
 }
 
 // awaitSettled waits until what the client has published is kept and confirmed.
@@ -94,7 +94,9 @@ func (c *conn) endChannels() {
 	for _, ch := range c.channels {
 		ch.end()
 	}
+	c.mu.Lock()
 	clear(c.channels)
+	c.mu.Unlock()
 	c.recent = nil
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()

@@ -125,7 +125,7 @@ func (c *conn) authenticate() error {
 	if err != nil {
 		return err
 	}
-	c.can = clientCapabilities(m.ClientProperties)
+	c.can, c.client, c.mechanism = clientCapabilities(m.ClientProperties), m.ClientProperties, m.Mechanism
 	user, password, err := credentials(m.Mechanism, m.Response)
 	if err != nil {
 		return err
@@ -279,7 +279,7 @@ func (a *Adapter) serverProperties() wire.Table {
 			"consumer_cancel_notify": true, "connection.blocked": true, "authentication_failure_close": true,
 			"per_consumer_qos": true, "direct_reply_to": true,
 		},
-		"product": a.cfg.Product, "version": a.cfg.Version, "cluster_name": "portico",
+		"product": a.cfg.Product, "version": a.cfg.Version, "cluster_name": clusterName,
 		"platform":    "Portico (Go)",
 		"information": "Portico, a messaging gateway, speaking AMQP 0-9-1 as RabbitMQ 3.13 does. It is not RabbitMQ.",
 		"copyright":   "Portico is licensed under the Apache License 2.0",

@@ -30,12 +30,13 @@ const (
 
 // Config is what the HTTP door needs.
 type Config struct {
-	Listen         string        // address, such as 127.0.0.1:8080; port 0 for any
-	WebSocket      http.Handler  // mounted at /ws; nil: none
-	Web            fs.FS         // assets served at "/"; nil: none
-	MaxBody        int64         // bytes of a message's body; 0: core's MaxMessage
-	MaxConnections int           // connections at once, those that became WebSockets included; above, new ones wait in the kernel. 0: 8192
-	WriteTimeout   time.Duration // a client that takes nothing of its event stream for so long is gone. 0: 10 s
+	Listen         string               // address, such as 127.0.0.1:8080; port 0 for any
+	WebSocket      http.Handler         // mounted at /ws; nil: none
+	Web            fs.FS                // assets served at "/"; nil: none
+	Extensions     map[string]Extension // parts of the REST surface by their name below /v1, such as "amqp"; not a name that this door uses itself
+	MaxBody        int64                // bytes of a message's body; 0: core's MaxMessage
+	MaxConnections int                  // connections at once, those that became WebSockets included; above, new ones wait in the kernel. 0: 8192
+	WriteTimeout   time.Duration        // a client that takes nothing of its event stream for so long is gone. 0: 10 s
 }
 
 // Adapter is the HTTP door.
@@ -78,7 +79,7 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	}
 	a.listener = newLimitListener(listener, cfg.MaxConnections)
 	a.server = &http.Server{
-		Handler: a.handler(cfg.Web), ConnContext: withSession, ConnState: a.count, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: a.handler(cfg), ConnContext: withSession, ConnState: a.count, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, WriteTimeout: answerTimeout, MaxHeaderBytes: maxHeaderBytes,
 	}
 	system := g.System()
@@ -117,8 +118,8 @@ func (a *Adapter) Serve(ctx context.Context) error {
 
 // handler puts what concerns every request around the routes. A WebSocket is not counted in flight: it outlives its
 // request, and its own adapter waits for it.
-func (a *Adapter) handler(web fs.FS) http.Handler {
-	routes := a.routes(web)
+func (a *Adapter) handler(cfg Config) http.Handler {
+	routes := a.routes(cfg)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.websocket != nil && r.URL.Path == "/ws" {
 			a.websocket.ServeHTTP(w, r)
@@ -133,12 +134,13 @@ func (a *Adapter) handler(web fs.FS) http.Handler {
 }
 
 // routes is the one list of routes.
-func (a *Adapter) routes(web fs.FS) http.Handler {
+func (a *Adapter) routes(cfg Config) http.Handler {
 	e := a.engine()
 	e.GET("/healthz", a.healthz)
 	e.GET("/readyz", a.readyz)
 	e.GET("/metrics", a.promHandler())
 
+	a.mountExtensions(e.Group("/v1", a.sameOrigin, a.login), cfg.Extensions)
 	v1 := e.Group("/v1", a.sameOrigin, a.login, a.pathValues)
 	v1.POST("/publish/:subject", a.publish)
 	v1.POST("/request/:subject", a.request)
@@ -159,14 +161,17 @@ func (a *Adapter) routes(web fs.FS) http.Handler {
 	v1.PUT("/queues/:q/bindings/:pattern", a.withQueue(consuming, a.bind))
 	v1.DELETE("/queues/:q/bindings/:pattern", a.withQueue(consuming, a.unbind))
 
-	e.NoRoute(a.assets(web))
-	e.NoMethod(func(c *gin.Context) {
-		a.problem(c, problem{
-			Type: "urn:portico:problem:invalid-argument", Title: "Method not allowed", Status: http.StatusMethodNotAllowed,
-			Detail: c.Request.Method + " is not understood here", Code: core.CodeInvalid.String(),
-		})
-	})
+	e.NoRoute(a.assets(cfg.Web))
+	e.NoMethod(a.notAllowed)
 	return e
+}
+
+// notAllowed answers 405.
+func (a *Adapter) notAllowed(c *gin.Context) {
+	a.problem(c, problem{
+		Type: "urn:portico:problem:invalid-argument", Title: "Method not allowed", Status: http.StatusMethodNotAllowed,
+		Detail: c.Request.Method + " is not understood here", Code: core.CodeInvalid.String(),
+	})
 }
 
 // engine is gin as this door wants it: names in paths keep their %2F, nothing is redirected, a panic is answered as a problem.

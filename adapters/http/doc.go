@@ -15,6 +15,7 @@
 //	fetch.go      pull with a lease
 //	settle.go     ack, nack, extend by token
 //	token.go      sealed tokens
+//	extension.go  what other doors add below /v1
 //	errors.go     core.Code -> status, problem+json
 //
 // Every route is documented with an example in docs/http.md.

@@ -24,7 +24,7 @@ type Config struct {
 
 	HTTP DoorConfig `koanf:"http"`
 	GRPC DoorConfig `koanf:"grpc"`
-	AMQP DoorConfig `koanf:"amqp"`
+	AMQP AMQPConfig `koanf:"amqp"`
 	NATS DoorConfig `koanf:"nats"`
 	MQTT DoorConfig `koanf:"mqtt"`
 
@@ -42,6 +42,18 @@ type LogConfig struct {
 // DoorConfig is what the doors have in common.
 type DoorConfig struct {
 	Listen string `koanf:"listen"` // host:port, or off
+}
+
+// AMQPConfig is what the AMQP door needs.
+type AMQPConfig struct {
+	DoorConfig       `koanf:",squash"`
+	Product          string        `koanf:"product"`
+	Version          string        `koanf:"version"`
+	Heartbeat        time.Duration `koanf:"heartbeat"` // 0: none
+	FrameMax         int64         `koanf:"frame_max"` // bytes
+	ChannelMax       int           `koanf:"channel_max"`
+	HandshakeTimeout time.Duration `koanf:"handshake_timeout"`
+	ConsumerTimeout  time.Duration `koanf:"consumer_timeout"` // 0: never
 }
 
 // WebSocketConfig is what the WebSocket door needs beside the HTTP port it lives on.

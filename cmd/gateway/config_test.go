@@ -48,7 +48,11 @@ func TestDefaults(t *testing.T) {
 		DataDir: "portico-data", Durability: "sync", DrainTimeout: 10 * time.Second,
 		Log:        LogConfig{Level: "info", Format: "text"},
 		MaxMessage: 16 << 20, QueueMemory: 512 << 20, DiskFree: 50_000_000,
-		HTTP: DoorConfig{"127.0.0.1:8080"}, GRPC: DoorConfig{"127.0.0.1:50051"}, AMQP: DoorConfig{"127.0.0.1:5672"},
+		HTTP: DoorConfig{"127.0.0.1:8080"}, GRPC: DoorConfig{"127.0.0.1:50051"},
+		AMQP: AMQPConfig{
+			DoorConfig: DoorConfig{"127.0.0.1:5672"}, Product: "RabbitMQ", Version: "3.13.7", Heartbeat: time.Minute, FrameMax: 128 << 10, ChannelMax: 2047,
+			HandshakeTimeout: 10 * time.Second, ConsumerTimeout: 30 * time.Minute,
+		},
 		NATS: DoorConfig{"127.0.0.1:4222"}, MQTT: DoorConfig{"127.0.0.1:1883"},
 	}
 	cfg.WebSocket.AllowedOrigins, cfg.Users = nil, nil // empty, whether nil or not
@@ -76,6 +80,8 @@ func TestEveryKeyEverywhere(t *testing.T) {
 	values := map[string]string{
 		"data_dir": "elsewhere", "durability": "os", "drain_timeout": "3s", "log.level": "debug", "log.format": "json",
 		"max_message": "1MiB", "queue_memory": "2GiB", "disk_free": "off", "http.listen": "off", "grpc.listen": "off", "amqp.listen": "off",
+		"amqp.product": "Portico", "amqp.version": "4.1.0", "amqp.heartbeat": "off", "amqp.frame_max": "4KiB", "amqp.channel_max": "16",
+		"amqp.handshake_timeout": "3s", "amqp.consumer_timeout": "off",
 		"nats.listen": "off", "mqtt.listen": "off", "websocket.allowed_origins": "https://a.example,https://b.example",
 		"users": `[{"name":"ann","password":"secret","publish":["a.>"],"subscribe":["b.*"]}]`,
 	}
@@ -138,6 +144,16 @@ func TestRefusals(t *testing.T) {
 		"size too large":    {given{file: "max_message: 1GiB"}, []string{`max_message: found "1GiB"`}},
 		"size overflow":     {given{file: "queue_memory: 9999999999TiB"}, []string{"queue_memory: found"}},
 		"bad list":          {given{file: "websocket: {allowed_origins: [1]}"}, []string{"websocket.allowed_origins: found a list, expected a list of text"}},
+		"heartbeat":         {given{file: "amqp: {heartbeat: 1500ms}"}, []string{`amqp.heartbeat: found "1500ms", expected whole seconds such as 10s or 1m30s, from 1s to 18h12m15s, or off`}},
+		"long heartbeat":    {given{args: []string{"--amqp-heartbeat", "24h"}}, []string{`--amqp-heartbeat: found "24h"`}},
+		"small frame":       {given{file: "amqp: {frame_max: 4095}"}, []string{"amqp.frame_max: found 4095, expected a size", "from 4KiB to 1GiB"}},
+		"no channels":       {given{environ: []string{"PORTICO_AMQP_CHANNEL_MAX=0"}}, []string{`PORTICO_AMQP_CHANNEL_MAX: found "0", expected a number from 1 to 65535`}},
+		"many channels":     {given{file: "amqp: {channel_max: 65536}"}, []string{"amqp.channel_max: found 65536"}},
+		"channels as text":  {given{file: "amqp: {channel_max: many}"}, []string{`amqp.channel_max: found "many"`}},
+		"endless handshake": {given{file: "amqp: {handshake_timeout: off}"}, []string{`amqp.handshake_timeout: found "off"`, "from 1ms to 24h"}},
+		"consumer timeout":  {given{file: "amqp: {consumer_timeout: 0s}"}, []string{`amqp.consumer_timeout: found "0s"`, "from 1ms to 8760h, or off"}},
+		"version a number":  {given{file: "amqp: {version: 3.13}"}, []string{"amqp.version: found 3.13, expected text"}},
+		"no product":        {given{environ: []string{"PORTICO_AMQP_PRODUCT="}}, []string{`PORTICO_AMQP_PRODUCT: found "", expected text`}},
 		"empty data_dir":    {given{file: "data_dir:"}, []string{"data_dir: found nothing, expected text"}},
 		"hidden mistake":    {given{file: "durability: maybe", args: []string{"--durability", "os"}}, []string{"durability"}},
 		"several":           {given{file: "a: 1\nlog: {level: loud}"}, []string{"a: unknown key", `log.level: found "loud"`}},
@@ -186,6 +202,7 @@ func TestAccepted(t *testing.T) {
 		"closed":               {file: "http: {listen: off}"},
 		"empty section":        {file: "http:\ngrpc: {}\n"},
 		"empty file":           {file: "# nothing yet\n"},
+		"number as number":     {file: "amqp: {channel_max: 1, heartbeat: off, consumer_timeout: 48h}"},
 		"size as number":       {file: "max_message: 65536"},
 		"wildcards":            {file: "users: [{name: a, password: b, publish: ['a.*.c', '>', '*']}]"},
 		"Kubernetes variables": {environ: []string{"PORTICO_PORT=tcp://10.0.0.1:80", "PORTICO_SERVICE_HOST=10.0.0.1", "PORTICO_PORT_80_TCP=x", "PORTICO_CONFIG="}},

@@ -20,6 +20,7 @@ import (
 type doors struct {
 	adapters []core.Adapter
 	signs    []sign
+	amqp     *amqp.Adapter // nil: off
 }
 
 // A sign tells where a door is and one line to try it.
@@ -31,9 +32,10 @@ func openDoors(cfg *Config, g *core.Gateway, log *slog.Logger) (*doors, error) {
 	d := &doors{}
 	who := whoFor(cfg)
 	for _, open := range []func(*Config, *core.Gateway, *slog.Logger, credentials) error{
+		d.openAMQP, // before HTTP, where its resources are served
 		d.openHTTP,
 		d.openGRPC,
-		d.openAMQP,
+		d.tellAMQP,
 	} {
 		if err := open(cfg, g, log, who); err != nil {
 			return d, err
@@ -57,7 +59,11 @@ func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 		return err
 	}
 	d.adapters = append(d.adapters, ws)
-	a, err := httpapi.New(httpapi.Config{Listen: cfg.HTTP.Listen, WebSocket: ws, Web: page}, g, log)
+	extensions := map[string]httpapi.Extension{}
+	if d.amqp != nil {
+		extensions["amqp"] = d.amqp.API()
+	}
+	a, err := httpapi.New(httpapi.Config{Listen: cfg.HTTP.Listen, WebSocket: ws, Web: page, Extensions: extensions}, g, log)
 	if err != nil {
 		return err
 	}
@@ -86,16 +92,22 @@ func (d *doors) openGRPC(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	return nil
 }
 
-func (d *doors) openAMQP(cfg *Config, g *core.Gateway, log *slog.Logger, who credentials) error {
+func (d *doors) openAMQP(cfg *Config, g *core.Gateway, log *slog.Logger, _ credentials) (err error) {
 	if cfg.AMQP.Listen == off {
 		return nil
 	}
-	a, err := amqp.New(amqp.Config{Listen: cfg.AMQP.Listen}, g, log)
-	if err != nil {
+	if d.amqp, err = amqp.New(cfg.AMQP.door(), g, log); err != nil {
 		return err
 	}
-	d.adapters = append(d.adapters, a)
-	url := "amqp://" + who.amqp + "@" + reachable(a.Addr())
+	d.adapters = append(d.adapters, d.amqp)
+	return nil
+}
+
+func (d *doors) tellAMQP(_ *Config, _ *core.Gateway, _ *slog.Logger, who credentials) error {
+	if d.amqp == nil {
+		return nil
+	}
+	url := "amqp://" + who.amqp + "@" + reachable(d.amqp.Addr())
 	d.signs = append(d.signs, sign{"AMQP", url, fmt.Sprintf("amqp-publish --url=%s -e amq.topic -r greet.you -b hello", url)})
 	return nil
 }

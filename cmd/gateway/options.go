@@ -20,6 +20,7 @@ type option struct {
 	preset  string // the default, as one would write it
 	help    string
 	expects string                 // what a value must be, for the message when it is not
+	unset   any                    // what off parses to; nil: it cannot be off
 	parse   func(any) (any, error) // errUnfit, or an error that says more
 }
 
@@ -49,10 +50,17 @@ func options() []option {
 		choice("log.format", "form of the log on standard error", "text", "json"),
 		size("max_message", "16MiB", "largest message, payload and headers together", 1<<10, 64<<20),
 		size("queue_memory", "512MiB", "memory all queues together may use for messages", 1<<20, math.MaxInt64),
-		switchable(size("disk_free", "50MB", "below so much free space publishers are blocked; off = never", 0, math.MaxInt64)),
+		switchable(size("disk_free", "50MB", "below so much free space publishers are blocked; off = never", 0, math.MaxInt64), int64(0)),
 		address("http.listen", "127.0.0.1:8080", "HTTP, WebSocket and the page"),
 		address("grpc.listen", "127.0.0.1:50051", "gRPC"),
 		address("amqp.listen", "127.0.0.1:5672", "AMQP 0-9-1"),
+		text("amqp.product", "RabbitMQ", "product that AMQP clients are told, who choose their behaviour by it"),
+		text("amqp.version", "3.13.7", "version that AMQP clients are told"),
+		switchable(wholeSeconds(between("amqp.heartbeat", "60s", "longest silence between heartbeats that is offered; off = none", time.Second, maxHeartbeat)), time.Duration(0)),
+		size("amqp.frame_max", "128KiB", "largest AMQP frame that is offered", 4<<10, 1<<30),
+		number("amqp.channel_max", "2047", "channels that are offered to an AMQP connection", 1, math.MaxUint16),
+		duration("amqp.handshake_timeout", "10s", "how long an AMQP client may take to open its connection"),
+		switchable(between("amqp.consumer_timeout", "30m", "a delivery not acknowledged for so long closes its channel; off = never", time.Millisecond, year), time.Duration(0)),
 		address("nats.listen", "127.0.0.1:4222", "NATS"),
 		address("mqtt.listen", "127.0.0.1:1883", "MQTT"),
 		list("websocket.allowed_origins", "pages of other origins that may connect, such as https://app.example.com"),
@@ -76,10 +84,60 @@ func choice(key, help string, values ...string) option {
 }
 
 func duration(key, preset, help string) option {
-	return option{key: key, preset: preset, help: help, expects: "a duration such as 10s or 1m30s, from 1ms to 24h", parse: func(v any) (any, error) {
+	return between(key, preset, help, time.Millisecond, 24*time.Hour)
+}
+
+// year is long for a duration.
+const year = 365 * 24 * time.Hour
+
+// between is a duration from least to most.
+func between(key, preset, help string, least, most time.Duration) option {
+	expects := fmt.Sprintf("a duration such as 10s or 1m30s, from %s to %s", formatDuration(least), formatDuration(most))
+	return option{key: key, preset: preset, help: help, expects: expects, parse: func(v any) (any, error) {
 		s, _ := v.(string)
 		d, err := time.ParseDuration(s)
-		return fit(d, err == nil && d >= time.Millisecond && d <= 24*time.Hour)
+		return fit(d, err == nil && d >= least && d <= most)
+	}}
+}
+
+// maxHeartbeat is the longest that AMQP can say.
+const maxHeartbeat = math.MaxUint16 * time.Second
+
+// wholeSeconds refuses durations with a fraction of a second.
+func wholeSeconds(o option) option {
+	parse := o.parse
+	o.expects = strings.Replace(o.expects, "a duration", "whole seconds", 1)
+	o.parse = func(v any) (any, error) {
+		d, err := parse(v)
+		if err == nil && d.(time.Duration)%time.Second != 0 {
+			err = errUnfit
+		}
+		return d, err
+	}
+	return o
+}
+
+// formatDuration writes a duration without the units that are zero at its end.
+func formatDuration(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if cut, ok := strings.CutSuffix(s, zero); ok {
+			s = cut + zero[:1]
+		}
+	}
+	return s
+}
+
+// number is a whole number from least to most.
+func number(key, preset, help string, least, most int) option {
+	return option{key: key, preset: preset, help: help, expects: fmt.Sprintf("a number from %d to %d", least, most), parse: func(v any) (any, error) {
+		n, ok := v.(int)
+		if s, isText := v.(string); isText {
+			var err error
+			n, err = strconv.Atoi(s)
+			ok = err == nil
+		}
+		return fit(n, ok && n >= least && n <= most)
 	}}
 }
 
@@ -150,13 +208,14 @@ func size(key, preset, help string, least, most int64) option {
 	}}
 }
 
-// switchable lets an option of size be off, which is 0.
-func switchable(o option) option {
+// switchable lets an option be off, which is unset as a value.
+func switchable(o option, unset any) option {
 	parse := o.parse
 	o.expects += ", or off"
+	o.unset = unset
 	o.parse = func(v any) (any, error) {
 		if v == off {
-			return int64(0), nil
+			return unset, nil
 		}
 		return parse(v)
 	}

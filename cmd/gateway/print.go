@@ -16,7 +16,7 @@ func document(values map[string]settled) (*yaml.Node, error) {
 		if section, key, ok := strings.Cut(o.key, "."); ok {
 			at, name = sectionOf(root, section), key
 		}
-		value, err := valueNode(o.key, set.value)
+		value, err := valueNode(o, set.value)
 		if err != nil {
 			return nil, err
 		}
@@ -44,15 +44,15 @@ func sectionOf(root *yaml.Node, name string) *yaml.Node {
 }
 
 // valueNode writes a parsed value the way it is written in a file.
-func valueNode(key string, v any) (*yaml.Node, error) {
+func valueNode(o option, v any) (*yaml.Node, error) {
 	n := &yaml.Node{}
+	if o.unset != nil && v == o.unset {
+		return n, n.Encode(off)
+	}
 	switch v := v.(type) {
 	case time.Duration:
-		return n, n.Encode(v.String())
+		return n, n.Encode(formatDuration(v))
 	case int64:
-		if key == "disk_free" && v == 0 {
-			return n, n.Encode(off)
-		}
 		return n, n.Encode(formatSize(v))
 	case []User:
 		return n, n.Encode(redacted(v))

@@ -51,6 +51,27 @@ func newLogger(cfg LogConfig, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
+// door is the part of the configuration that the AMQP door needs.
+func (c *AMQPConfig) door() amqp.Config {
+	out := amqp.Config{
+		Listen:           c.Listen,
+		Product:          c.Product,
+		Version:          c.Version,
+		Heartbeat:        c.Heartbeat,
+		FrameMax:         uint32(c.FrameMax),
+		ChannelMax:       uint16(c.ChannelMax),
+		HandshakeTimeout: c.HandshakeTimeout,
+		ConsumerTimeout:  c.ConsumerTimeout,
+	}
+	if c.Heartbeat == 0 {
+		out.Heartbeat = -1 // the door reads 0 as its default
+	}
+	if c.ConsumerTimeout == 0 {
+		out.ConsumerTimeout = -1
+	}
+	return out
+}
+
 // core is the part of the configuration that core needs.
 func (c *Config) core() core.Config {
 	out := core.Config{

@@ -216,7 +216,8 @@ func TestCommands(t *testing.T) {
 
 // TestPrintIsAFile: what config print prints can be given to --config.
 func TestPrintIsAFile(t *testing.T) {
-	args := []string{"config", "print", "--disk-free", "off", "--max-message", "70000", "--websocket-allowed-origins", "https://a.example", "--drain-timeout", "90s"}
+	args := []string{"config", "print", "--disk-free", "off", "--max-message", "70000", "--websocket-allowed-origins", "https://a.example", "--drain-timeout", "90s",
+		"--amqp-heartbeat", "off", "--amqp-consumer-timeout", "36h", "--amqp-frame-max", "70000", "--amqp-channel-max", "3"}
 	first, err := runWithin(t, args...)
 	if err != nil {
 		t.Fatal(err)
