@@ -277,7 +277,7 @@ func (a *Adapter) serverProperties() wire.Table {
 		"capabilities": wire.Table{
 			"publisher_confirms": true, "exchange_exchange_bindings": true, "basic.nack": true,
 			"consumer_cancel_notify": true, "connection.blocked": true, "authentication_failure_close": true,
-			"per_consumer_qos": true, "direct_reply_to": true,
+			"consumer_priorities": true, "per_consumer_qos": true, "direct_reply_to": true,
 		},
 		"product": a.cfg.Product, "version": a.cfg.Version, "cluster_name": clusterName,
 		"platform":    "Portico (Go)",

@@ -10,8 +10,6 @@ import (
 	"portico/adapters/amqp"
 	"portico/adapters/amqp/wire"
 	"portico/core/coretest"
-
-	client "github.com/rabbitmq/amqp091-go"
 )
 
 // §1.1: any other header is answered with the one that is spoken here.
@@ -55,7 +53,7 @@ func TestHandshakeServerProperties(t *testing.T) {
 	capabilities, _ := m.ServerProperties["capabilities"].(wire.Table)
 	for _, name := range []string{
 		"publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify", "connection.blocked",
-		"authentication_failure_close", "per_consumer_qos", "direct_reply_to",
+		"authentication_failure_close", "consumer_priorities", "per_consumer_qos", "direct_reply_to",
 	} {
 		if capabilities[name] != true {
 			t.Errorf("capability %s is missing", name)
@@ -82,71 +80,6 @@ func TestHandshakeMechanisms(t *testing.T) {
 	}
 }
 
-// §1.2: what is refused, and how it is said.
-func TestHandshakeRefusals(t *testing.T) {
-	d := open(t)
-	told := wire.Table{"authentication_failure_close": true}
-	for name, c := range map[string]struct {
-		login login
-		code  uint16
-		text  string
-	}{
-		"wrong password":     {login{response: "\x00guest\x00no", capabilities: told}, 403, "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."},
-		"unknown user":       {login{response: "\x00nobody\x00guest", capabilities: told}, 403, ""},
-		"malformed PLAIN":    {login{response: "guest"}, 502, ""},
-		"malformed AMQPLAIN": {login{mechanism: "AMQPLAIN", response: "\x05LOGIN"}, 502, ""},
-		"unknown mechanism":  {login{mechanism: "CRAM-MD5"}, 503, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := d.connect(t)
-			p.write(wire.ProtocolHeader[:])
-			want[*wire.ConnectionStart](p, 0)
-			p.send(0, c.login.startOk())
-			if m := p.wantClose(c.code); c.text != "" && m.ReplyText != c.text {
-				t.Errorf("text %q, want %q", m.ReplyText, c.text)
-			}
-		})
-	}
-}
-
-// §1.2: a client that has not asked to be told sees the socket end.
-func TestHandshakeWrongPasswordIsSilent(t *testing.T) {
-	p := open(t).connect(t)
-	p.write(wire.ProtocolHeader[:])
-	want[*wire.ConnectionStart](p, 0)
-	p.send(0, login{response: "\x00guest\x00no"}.startOk())
-	p.wantEnd()
-}
-
-// §1.1: tune-ok above the offer, 0 for "no limit", or below the least.
-func TestHandshakeTuneViolations(t *testing.T) {
-	d := open(t)
-	for name, ok := range map[string]wire.ConnectionTuneOk{
-		"frame_max above":   {ChannelMax: 2047, FrameMax: 131073},
-		"frame_max 0":       {ChannelMax: 2047},
-		"frame_max below":   {ChannelMax: 2047, FrameMax: 4095},
-		"channel_max above": {ChannelMax: 2048, FrameMax: 131072},
-		"channel_max 0":     {FrameMax: 131072},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := d.connect(t)
-			p.write(wire.ProtocolHeader[:])
-			want[*wire.ConnectionStart](p, 0)
-			p.send(0, login{}.startOk())
-			want[*wire.ConnectionTune](p, 0)
-			p.send(0, &ok)
-			p.wantClose(wire.NotAllowed)
-		})
-	}
-}
-
-// §1.2: an unknown vhost is 530 at connection.open.
-func TestHandshakeUnknownVhost(t *testing.T) {
-	d := open(t)
-	_, err := client.Dial(d.url() + "elsewhere")
-	wantCode(t, err, 530, "NOT_ALLOWED - vhost elsewhere not found")
-}
-
 // §1.1: methods out of turn, and frames above the least frame-max before tune-ok.
 func TestHandshakeOutOfTurn(t *testing.T) {
 	d := open(t)
@@ -170,6 +103,7 @@ func TestHandshakeOutOfTurn(t *testing.T) {
 
 // §1.1: handshake_timeout.
 func TestHandshakeTimeout(t *testing.T) {
+	t.Parallel()
 	d := serve(t, coretest.Start(t), amqp.Config{HandshakeTimeout: 50 * time.Millisecond})
 	p := d.connect(t)
 	p.write(wire.ProtocolHeader[:])
@@ -179,6 +113,7 @@ func TestHandshakeTimeout(t *testing.T) {
 
 // §1.1: the server sends heartbeats, and drops a client that sends nothing for two intervals.
 func TestHeartbeats(t *testing.T) {
+	t.Parallel()
 	d := open(t)
 	p := d.peer(t, login{heartbeat: 1})
 	beats := 0
@@ -199,6 +134,7 @@ func TestHeartbeats(t *testing.T) {
 
 // §1.1: a client that sends heartbeats, or anything, lives on.
 func TestHeartbeatsKeepAlive(t *testing.T) {
+	t.Parallel()
 	d := open(t)
 	p := d.peer(t, login{heartbeat: 1})
 	p.open(1)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"portico/test/gateway"
@@ -31,27 +32,44 @@ func TestSameAsRabbitMQ(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts RabbitMQ, and waits for messages to expire")
 	}
-	rabbit := startRabbitMQ(t)
 	ours := strings.TrimPrefix(gateway.Start(t).Doors["AMQP"], "amqp://guest:guest@")
-	all := scripts()
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			theirs := make(chan []outcome, 1)
-			go func() { theirs <- run(rabbit, all[name]) }()
-			got := run(strings.TrimSuffix(ours, "/"), all[name])
-			report(t, <-theirs, got, known()[name])
-		})
+	rabbit := startRabbitMQ(t)
+	all, changes := scripts(), changes()
+	var mu sync.Mutex
+	applied, ran := map[string]bool{}, 0
+	t.Run("script", func(t *testing.T) {
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				c := comparison{changes: changes, listed: known()[name], applied: map[string]bool{}}
+				runBoth(t, &c, rabbit, ours, all[name])
+				mu.Lock()
+				defer mu.Unlock()
+				maps.Copy(applied, c.applied)
+				ran++
+			})
+		}
+	})
+	for _, change := range changes {
+		if ran == len(all) && !applied[change.why] {
+			t.Errorf("makes no difference any more: %s", change.why)
+		}
 	}
 }
 
-// report logs every operation's outcome and fails for those that differ and are not known to, and for known ones that do not differ as listed.
-func report(t *testing.T, theirs, ours []outcome, listed differences) {
+// runBoth runs a script against both servers at the same time, logs what came of it on RabbitMQ, and fails for every complaint.
+func runBoth(t *testing.T, c *comparison, rabbit, ours string, s script) {
 	t.Helper()
-	for _, o := range theirs {
+	theirs := make(chan []outcome, 1)
+	go func() { theirs <- run(rabbit, s) }()
+	got := run(ours, s)
+	want := <-theirs
+	for _, o := range want {
 		t.Logf("%s\n\t=> %s", o.op, o.got)
 	}
-	for _, complaint := range compare(theirs, ours, listed) {
+	c.of(want, got)
+	for _, complaint := range c.complaints {
 		t.Error(complaint)
 	}
+	t.Logf("%d operations", len(want))
 }

@@ -134,13 +134,22 @@ func (ch *channel) purge(name string) {
 // count is a passive declaration: what is ready, and who consumes.
 func (ch *channel) count(name string) { ch.queue(name, "passive") }
 
-// get has the flag noack. It returns the delivery tag, 0 when there was none.
-func (ch *channel) get(name, flags string) uint64 {
-	e := ch.call(label("basic.get", quote(name), flags), &wire.BasicGet{Queue: name, NoAck: has(flags, "noack")})
-	if ok, is := e.method.(*wire.BasicGetOk); is {
-		return ok.DeliveryTag
-	}
-	return 0
+// get has the flag noack. The outcome has the delivery tag only where it is of use.
+func (ch *channel) get(name, flags string) {
+	ch.do(label("basic.get", quote(name), flags), func() string {
+		e, why := ch.roundTrip(&wire.BasicGet{Queue: name, NoAck: has(flags, "noack")})
+		if why != "" {
+			return why
+		}
+		got := answer(e)
+		if has(flags, "noack") {
+			_, untagged, ok := strings.Cut(got, " ")
+			if ok {
+				return untagged
+			}
+		}
+		return got
+	})
 }
 
 // consume has the flags noack, exclusive and nolocal.

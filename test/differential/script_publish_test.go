@@ -14,6 +14,7 @@ func publishScript(s *session) {
 	c.queue("publish.q", "")
 	publishReturns(c, p)
 	publishProperties(c, p)
+	publishModes(c, p)
 	publishBodies(c, p)
 	publishUserID(c, p)
 	p.publish("", "publish.q", msg{body: "now or never", flags: "immediate"})
@@ -44,8 +45,16 @@ func publishProperties(c, p *channel) {
 		"utf8": "é", "not utf8": "\xff\xfe",
 	}
 	empty := wire.Properties{Flags: wire.FlagContentType | wire.FlagHeaders | wire.FlagCorrelationID | wire.FlagMessageID | wire.FlagReplyTo | wire.FlagPriority}
-	for _, props := range []wire.Properties{all, {}, empty, {DeliveryMode: 1}, {DeliveryMode: 3}, {DeliveryMode: 255}, {Flags: wire.FlagDeliveryMode}} {
+	for _, props := range []wire.Properties{all, {}, empty, {DeliveryMode: 1}} {
 		p.publish("", "publish.q", msg{body: "with properties", props: props})
+		c.get("publish.q", "noack")
+	}
+}
+
+// publishModes: delivery modes that mean nothing.
+func publishModes(c, p *channel) {
+	for _, mode := range []uint8{0, 3, 255} {
+		p.publish("", "publish.q", msg{body: "odd mode", props: wire.Properties{Flags: wire.FlagDeliveryMode, DeliveryMode: mode}})
 		c.get("publish.q", "noack")
 	}
 }
@@ -55,6 +64,7 @@ func publishBodies(c, p *channel) {
 		p.publish("", "publish.q", msg{body: strings.Repeat("b", size)})
 		c.get("publish.q", "noack")
 	}
+	p.publish("", "publish.none", msg{body: strings.Repeat("b", 17<<20)})
 	p.publish("", "publish.q", msg{body: "\x00\xff octets \xce"})
 	c.get("publish.q", "noack")
 	c.bind("publish.q", "amq.direct", "\xff\xfe")

@@ -103,6 +103,8 @@ func queueExclusive(c, d *channel) {
 	d.queue("queue.mine", "passive")
 	d.bind("queue.mine", "amq.fanout", "")
 	d.unbind("queue.mine", "amq.fanout", "")
+	c.bind("queue.mine", "amq.topic", "queue.mine")
+	d.unbind("queue.mine", "amq.topic", "queue.mine")
 	d.consume("queue.mine", "t", "")
 	d.get("queue.mine", "")
 	d.purge("queue.mine")

@@ -106,7 +106,7 @@ func settleLosses(s *session, c, p *channel) {
 	d.get("settle.q", "")
 	d.get("settle.q", "noack")
 	d.close()
-	c.count("settle.q")
+	c.until("settle.q", 2)
 	c.get("settle.q", "noack")
 	d.get("settle.q", "")
 	d.conn.close()

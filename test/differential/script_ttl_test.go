@@ -112,7 +112,7 @@ func ttlAtTheHead(c, p *channel) {
 
 func expirationValues(c, p *channel) {
 	c.queue("ttl.value", "")
-	for _, v := range []string{"abc", "-1", "1.5", " 10", "10 ", "1e3", "0x10", "+5", "315360000001", "99999999999999999999"} {
+	for _, v := range []string{"abc", "-1", "1.5", " 10", "10 ", "1e3", "0x10", "315360000001"} {
 		p.publish("", "ttl.value", expiring("bad", v))
 	}
 	p.publish("", "ttl.value", msg{body: "empty", props: wire.Properties{Flags: wire.FlagExpiration}})
@@ -121,6 +121,8 @@ func expirationValues(c, p *channel) {
 		c.get("ttl.value", "noack")
 	}
 	p.publish("", "ttl.nowhere", expiring("bad and unroutable", "abc"))
+	p.publish("", "ttl.value", expiring("good", "+60000"))
+	c.purge("ttl.value")
 }
 
 func expires(ms any) wire.Table { return wire.Table{"x-expires": ms} }

@@ -130,7 +130,7 @@ func (s *session) tune() {
 	c.dial(login{tune: func(ok *wire.ConnectionTuneOk) {
 		s.note("connection.tune", fmt.Sprintf("channel_max=%d frame_max=%d", ok.ChannelMax, ok.FrameMax))
 	}, greeted: func(m *wire.ConnectionStart) {
-		s.note("connection.start", fmt.Sprintf("%d-%d %q %q %v %s", m.VersionMajor, m.VersionMinor, m.Mechanisms, m.Locales,
+		s.note("connection.start", fmt.Sprintf("%d-%d %q %q %v %s", m.VersionMajor, m.VersionMinor, slices.Sorted(strings.FieldsSeq(m.Mechanisms)), m.Locales,
 			m.ServerProperties["product"], value(m.ServerProperties["capabilities"])))
 	}})
 	c.hangUp()

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"portico/test/gateway"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
 )
 
 // deadline is for anything that ought to happen at once.
@@ -72,6 +74,57 @@ func TestAMQPToolsQueue(t *testing.T) {
 	if got := client(t, "", "amqp-delete-queue", url, "-q", "jobs"); strings.TrimSpace(got) != "0" {
 		t.Errorf("deleted with %q messages, want 0", got)
 	}
+}
+
+// TestAMQPToolsDeadLetter: the tools have no words for a queue's arguments nor for a refusal, but what expires and what is too much goes past them.
+func TestAMQPToolsDeadLetter(t *testing.T) {
+	url := amqpTools(t).Doors["AMQP"]
+	conn, err := amqp091.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for queue, arguments := range map[string]amqp091.Table{
+		"graves": nil,
+		"short":  {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "graves", "x-message-ttl": 50},
+		"small":  {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "graves", "x-max-length": 1},
+	} {
+		if _, err := ch.QueueDeclare(queue, false, false, false, false, arguments); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client(t, "", "amqp-publish", "--url="+url, "-r", "short", "-b", "expired")
+	if got := getUntil(t, url, "graves"); got != "expired" {
+		t.Errorf("got %q from the dead letters, want expired", got)
+	}
+	client(t, "dropped\nkept\n", "amqp-publish", "--url="+url, "-r", "small", "-l")
+	if got := getUntil(t, url, "graves"); got != "dropped\n" {
+		t.Errorf("got %q from the dead letters, want dropped", got)
+	}
+	if got := client(t, "", "amqp-get", "--url="+url, "-q", "small"); got != "kept\n" {
+		t.Errorf("got %q, want kept", got)
+	}
+}
+
+// getUntil gets from a queue until it has something.
+func getUntil(t *testing.T, url, queue string) string {
+	t.Helper()
+	for limit := time.Now().Add(deadline); time.Now().Before(limit); {
+		out, err := command(t, "", "amqp-get", "--url="+url, "-q", queue).Output()
+		if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() == 2 { // it is empty
+			continue
+		}
+		if err != nil {
+			t.Fatalf("amqp-get: %v\n%s", err, stderrOf(err))
+		}
+		return string(out)
+	}
+	t.Fatalf("nothing came into %s", queue)
+	return ""
 }
 
 func TestAMQPToolsConsumeByBinding(t *testing.T) {

@@ -118,7 +118,6 @@ func (p *argumentParser) refuse(wrong bool, format string, args ...any) {
 	}
 }
 
-// queueType: RabbitMQ refuses the empty string, its clones and some clients do not.
 func (p *argumentParser) queueType(v any) string {
 	name, ok := v.(string)
 	switch t := QueueType(name); {
@@ -126,7 +125,7 @@ func (p *argumentParser) queueType(v any) string {
 		return unacceptable(v)
 	case t == Classic, t == Quorum, t == Stream:
 		p.out.Type = t
-	case name != "" && name != "undefined":
+	default:
 		return quoted("unsupported queue type '%s'", name)
 	}
 	return ""

@@ -32,8 +32,6 @@ func TestQueueArgumentsThatAreTaken(t *testing.T) {
 		"none":             {nil, A{Type: broker.Classic}},
 		"unknown ones":     {T{"x-what": "ever", "y": nil}, A{Type: broker.Classic}},
 		"type classic":     {T{"x-queue-type": "classic"}, A{Type: broker.Classic}},
-		"type empty":       {T{"x-queue-type": ""}, A{Type: broker.Classic}},
-		"type undefined":   {T{"x-queue-type": "undefined"}, A{Type: broker.Classic}},
 		"type quorum":      {quorum(T{}), A{Type: broker.Quorum}},
 		"type stream":      {stream(T{}), A{Type: broker.Stream}},
 		"message ttl":      {T{"x-message-ttl": int8(5)}, A{Type: broker.Classic, MessageTTL: ptr(5 * time.Millisecond)}},

@@ -101,6 +101,9 @@ func quoted(format string, args ...any) string { return `"` + fmt.Sprintf(format
 
 var maxAgePattern = regexp.MustCompile(`^([0-9]+)([YMDhms])$`)
 
+// MaxAge reads an age as x-max-age has it, such as "7D", and tells whether it is one.
+func MaxAge(s string) (time.Duration, bool) { return parseMaxAge(s) }
+
 // parseMaxAge reads a number above 0 and a unit: years of 365 days, months of 30,
 // days, hours, minutes, seconds.
 func parseMaxAge(s string) (time.Duration, bool) {

@@ -16,6 +16,8 @@ func checkKnown(exchangeType string) error {
 	switch exchangeType {
 	case Direct, Fanout, Topic, Headers, ConsistentHash, ModulusHash, Random, DelayedMessage:
 		return nil
+	case "":
+		return wire.ChanErrorf(wire.PreconditionFailed, "invalid exchange type ''")
 	}
 	return wire.ChanErrorf(wire.PreconditionFailed, "unknown exchange type '%s'", exchangeType)
 }

@@ -56,7 +56,7 @@ func TestTypeArguments(t *testing.T) {
 		"delayed, number":    {broker.DelayedMessage, T{"x-delayed-type": int64(1)}, "Invalid argument, 'x-delayed-type' must be an existing exchange type"},
 		"delayed, itself":    {broker.DelayedMessage, T{"x-delayed-type": "x-delayed-message"}, "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'"},
 		"delayed, unknown":   {broker.DelayedMessage, T{"x-delayed-type": "foo"}, "unknown exchange type 'foo'"},
-		"delayed, empty":     {broker.DelayedMessage, T{"x-delayed-type": ""}, "unknown exchange type ''"},
+		"delayed, empty":     {broker.DelayedMessage, T{"x-delayed-type": ""}, "invalid exchange type ''"},
 		"delayed, hash":      {broker.DelayedMessage, T{"x-delayed-type": "x-consistent-hash", "hash-property": "type"}, "Unsupported property: type"},
 	}
 	for name, c := range cases {
