@@ -86,6 +86,7 @@ func AsError(err error) *Error {
 		{queue.ErrInUse, CodeLocked, "the queue is consumed exclusively, or has consumers already"},
 		{queue.ErrNotEmpty, CodePreconditionFailed, "the queue is not empty"},
 		{queue.ErrOverflow, CodeResourceExhausted, "the queue has reached its limit"},
+		{queue.ErrStream, CodeUnimplemented, "a stream is read by consumers that acknowledge, without leases; nothing can be taken from it"},
 		{queue.ErrFull, CodeResourceExhausted, "the memory for queues is full"},
 		{queue.ErrClosed, CodeUnavailable, "the queue is not available now"},
 		{queue.ErrFenced, CodeUnavailable, "the queue is not available now"},

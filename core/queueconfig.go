@@ -28,17 +28,20 @@ type QueueRules struct {
 	TTL           queue.Bound    `json:"message_ttl,omitzero"`      // milliseconds
 	Expires       queue.Bound    `json:"expires,omitzero"`          // milliseconds without use after which the queue is deleted
 	MaxLength     queue.Bound    `json:"max_length,omitzero"`       // ready messages
-	MaxBytes      queue.Bound    `json:"max_length_bytes,omitzero"` // of the payloads of ready messages
+	MaxBytes      queue.Bound    `json:"max_length_bytes,omitzero"` // of the payloads of ready messages; in a stream of all that is kept, above it the oldest goes
+	MaxAge        queue.Bound    `json:"max_age,omitzero"`          // milliseconds that a stream keeps a message
 	Overflow      queue.Overflow `json:"overflow,omitzero"`
 }
 
 // QueueType says what keeps a queue's messages.
 type QueueType string
 
-// The queue types. On one node a quorum queue is kept as a classic one is, but it counts deliveries over restarts.
+// The queue types. On one node a quorum queue is kept as a classic one is, but it counts deliveries over restarts. A stream keeps what it has delivered: every consumer
+// reads from a place of its own (queue.Offset), and nothing can be taken from it.
 const (
 	ClassicQueue QueueType = ""
 	QuorumQueue  QueueType = "quorum"
+	StreamQueue  QueueType = "stream"
 )
 
 // DeadLetter says where dead messages go; at most one of Queue, Subject and Exchange is set. None: they are removed. A queue or exchange that does not exist (any more) drops
@@ -87,14 +90,28 @@ func (c *QueueConfig) check() error {
 		return Errorf(CodeInvalid, "queue name: want 1 to %d bytes, none of them NUL", maxQueueName)
 	case c.Owner != "" && c.Durable:
 		return Errorf(CodeInvalid, "a queue with an owner cannot be durable")
-	case c.Type != ClassicQueue && c.Type != QuorumQueue:
-		return Errorf(CodeInvalid, "queue type %q: want none or %q", c.Type, QuorumQueue)
-	case c.Type == QuorumQueue && (!c.Durable || c.AutoDelete || c.Owner != ""):
-		return Errorf(CodeInvalid, "a quorum queue is durable, and neither exclusive nor auto-delete")
-	case c.Type == QuorumQueue && (c.MaxPriority > 0 || c.Overflow == queue.RejectPublishDLX):
-		return Errorf(CodeInvalid, "a quorum queue has neither priorities nor the overflow reject-publish-dlx")
+	case c.Type != ClassicQueue && c.Type != QuorumQueue && c.Type != StreamQueue:
+		return Errorf(CodeInvalid, "queue type %q: want none, %q or %q", c.Type, QuorumQueue, StreamQueue)
+	case c.Type != ClassicQueue && (!c.Durable || c.AutoDelete || c.Owner != ""):
+		return Errorf(CodeInvalid, "a %s queue is durable, and neither exclusive nor auto-delete", c.Type)
+	}
+	if err := c.checkType(); err != nil {
+		return err
 	}
 	return c.QueueRules.check()
+}
+
+// checkType checks what only some types of queues have.
+func (c *QueueConfig) checkType() error {
+	switch r := c.QueueRules; {
+	case c.Type != StreamQueue && c.MaxAge.Set:
+		return Errorf(CodeInvalid, "max_age is a stream's")
+	case c.Type == QuorumQueue && (c.MaxPriority > 0 || c.Overflow == queue.RejectPublishDLX):
+		return Errorf(CodeInvalid, "a quorum queue has neither priorities nor the overflow reject-publish-dlx")
+	case c.Type == StreamQueue && (c.MaxPriority > 0 || c.SingleActive || r != QueueRules{MaxBytes: r.MaxBytes, MaxAge: r.MaxAge}):
+		return Errorf(CodeInvalid, "of all rules and properties a stream has max_length_bytes and max_age only")
+	}
+	return nil
 }
 
 func (r *QueueRules) check() error {
@@ -103,7 +120,7 @@ func (r *QueueRules) check() error {
 		least, most int64
 	}{
 		"message_ttl": {r.TTL, 0, maxMillis}, "expires": {r.Expires, 1, maxMillis},
-		"max_length": {r.MaxLength, 0, 1 << 62}, "max_length_bytes": {r.MaxBytes, 0, 1 << 62},
+		"max_length": {r.MaxLength, 0, 1 << 62}, "max_length_bytes": {r.MaxBytes, 0, 1 << 62}, "max_age": {r.MaxAge, 1, 1 << 62},
 	} {
 		if x.Set && (x.N < x.least || x.N > x.most) {
 			return Errorf(CodeInvalid, "%s %d: want %d to %d", name, x.N, x.least, x.most)
@@ -142,7 +159,7 @@ func (c *QueueConfig) sameAs(o *QueueConfig) error {
 		{"max_priority", c.MaxPriority == o.MaxPriority}, {"single_active_consumer", c.SingleActive == o.SingleActive},
 		{"max_deliveries", c.MaxDeliveries == o.MaxDeliveries}, {"dead_letter", c.DeadLetter == o.DeadLetter},
 		{"message_ttl", c.TTL == o.TTL}, {"expires", c.Expires == o.Expires}, {"max_length", c.MaxLength == o.MaxLength},
-		{"max_length_bytes", c.MaxBytes == o.MaxBytes}, {"overflow", c.Overflow == o.Overflow},
+		{"max_length_bytes", c.MaxBytes == o.MaxBytes}, {"overflow", c.Overflow == o.Overflow}, {"max_age", c.MaxAge == o.MaxAge},
 	} {
 		if !x.same {
 			return Errorf(CodePreconditionFailed, "queue %q exists with another %s", c.Name, x.name)
@@ -176,7 +193,7 @@ func (t *tenant) engineRules(q *Queue) queue.Rules {
 	}
 	q.rules.Store(&r)
 	return queue.Rules{
-		MaxDeliveries: r.MaxDeliveries, DeadLetter: t.bury(q, r.DeadLetter), TTL: r.TTL, MaxLength: r.MaxLength, MaxBytes: r.MaxBytes, Overflow: r.Overflow,
+		MaxDeliveries: r.MaxDeliveries, DeadLetter: t.bury(q, r.DeadLetter), TTL: r.TTL, MaxLength: r.MaxLength, MaxBytes: r.MaxBytes, MaxAge: r.MaxAge, Overflow: r.Overflow,
 		Expires: time.Duration(r.Expires.N) * time.Millisecond,
 	}
 }

@@ -155,7 +155,7 @@ func (t *tenant) create(ctx context.Context, cfg QueueConfig) (*Queue, error) {
 func (t *tenant) open(ctx context.Context, cfg QueueConfig) (*Queue, error) {
 	q := &Queue{config: cfg}
 	engine := queue.Config{
-		Name: cfg.Name, Rules: t.engineRules(q), MaxPriority: cfg.MaxPriority, SingleActive: cfg.SingleActive, Weigh: weigh,
+		Name: cfg.Name, Rules: t.engineRules(q), MaxPriority: cfg.MaxPriority, SingleActive: cfg.SingleActive, Stream: cfg.Type == StreamQueue, Weigh: weigh,
 		Budget: t.gateway.budget, Observe: t.gateway.metrics.observe, Unused: func() { t.deleteUnused(q) },
 	}
 	if cfg.AutoDelete {

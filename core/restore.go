@@ -35,6 +35,7 @@ type definition struct {
 	Expires       queue.Bound       `json:"expires,omitzero"`
 	MaxLength     queue.Bound       `json:"max_length,omitzero"`
 	MaxBytes      queue.Bound       `json:"max_bytes,omitzero"`
+	MaxAge        queue.Bound       `json:"max_age,omitzero"`
 	Overflow      queue.Overflow    `json:"overflow,omitzero"`
 	Attributes    map[string][]byte `json:"attributes,omitempty"`
 }
@@ -54,7 +55,7 @@ func (t *tenant) define(ctx context.Context, cfg *QueueConfig) error {
 		Type: cfg.Type, AutoDelete: cfg.AutoDelete, MaxPriority: cfg.MaxPriority, SingleActive: cfg.SingleActive, MaxDeliveries: cfg.MaxDeliveries,
 		DeadQueue: []byte(cfg.DeadLetter.Queue), DeadSubject: cfg.DeadLetter.Subject,
 		DeadExchange: cfg.DeadLetter.Exchange.octets(), DeadKey: cfg.DeadLetter.RoutingKey.octets(),
-		TTL: cfg.TTL, Expires: cfg.Expires, MaxLength: cfg.MaxLength, MaxBytes: cfg.MaxBytes, Overflow: cfg.Overflow, Attributes: map[string][]byte{},
+		TTL: cfg.TTL, Expires: cfg.Expires, MaxLength: cfg.MaxLength, MaxBytes: cfg.MaxBytes, MaxAge: cfg.MaxAge, Overflow: cfg.Overflow, Attributes: map[string][]byte{},
 	}
 	for k, v := range cfg.Attributes {
 		d.Attributes[k] = []byte(v)
@@ -79,7 +80,7 @@ func configOf(e TableEntry) (QueueConfig, error) {
 	cfg := QueueConfig{
 		Name: e.Key, Type: d.Type, Durable: true, AutoDelete: d.AutoDelete, MaxPriority: d.MaxPriority, SingleActive: d.SingleActive,
 		QueueRules: QueueRules{
-			MaxDeliveries: d.MaxDeliveries, TTL: d.TTL, Expires: d.Expires, MaxLength: d.MaxLength, MaxBytes: d.MaxBytes, Overflow: d.Overflow,
+			MaxDeliveries: d.MaxDeliveries, TTL: d.TTL, Expires: d.Expires, MaxLength: d.MaxLength, MaxBytes: d.MaxBytes, MaxAge: d.MaxAge, Overflow: d.Overflow,
 			DeadLetter: DeadLetter{Queue: string(d.DeadQueue), Subject: d.DeadSubject, Exchange: textOf(d.DeadExchange), RoutingKey: textOf(d.DeadKey)},
 		},
 	}

@@ -25,6 +25,7 @@ func queueConfig(name string, a broker.QueueArguments) core.QueueConfig {
 func queueRules(a broker.QueueArguments) core.QueueRules {
 	r := core.QueueRules{
 		TTL: millis(a.MessageTTL), Expires: millis(a.Expires), MaxLength: bound(a.MaxLength), MaxBytes: bound(a.MaxLengthBytes),
+		MaxAge:     millis(a.MaxAge),
 		DeadLetter: core.DeadLetter{Exchange: optional(a.DeadLetterExchange), RoutingKey: optional(a.DeadLetterRoutingKey)},
 	}
 	switch a.Overflow {
@@ -46,6 +47,7 @@ const maxDeliveryLimit = 1 << 31
 func arguments(c *core.QueueConfig) broker.QueueArguments {
 	a := broker.QueueArguments{
 		Type: broker.Classic, MessageTTL: duration(c.TTL), Expires: duration(c.Expires), MaxLength: number(c.MaxLength), MaxLengthBytes: number(c.MaxBytes),
+		MaxAge:             duration(c.MaxAge),
 		DeadLetterExchange: pointer(c.DeadLetter.Exchange), DeadLetterRoutingKey: pointer(c.DeadLetter.RoutingKey), SingleActiveConsumer: c.SingleActive,
 	}
 	if c.Type != core.ClassicQueue {
@@ -84,6 +86,9 @@ func argumentTable(a broker.QueueArguments) wire.Table {
 		if s != nil {
 			t[arg] = *s
 		}
+	}
+	if a.MaxAge != nil {
+		t["x-max-age"] = maxAgeText(*a.MaxAge)
 	}
 	if a.Overflow != "" {
 		t["x-overflow"] = string(a.Overflow)

@@ -21,8 +21,9 @@ type consumer struct {
 	noAck     bool
 	exclusive bool
 	priority  int
-	prefetch  int        // 0: no limit
-	arguments wire.Table // for listings
+	prefetch  int          // 0: no limit
+	offset    queue.Offset // where in a stream it begins
+	arguments wire.Table   // for listings
 
 	// set by the reader before the first delivery
 	source *queue.Consumer
@@ -33,7 +34,7 @@ type consumer struct {
 	cancelled bool // by the client: what it holds is returned by the channel's end
 }
 
-// basicConsume starts a consumer. Deliveries begin when consume-ok is on its way.
+// basicConsume starts a consumer. Deliveries come behind consume-ok.
 func (ch *channel) basicConsume(m *wire.BasicConsume) error {
 	if m.Queue == directReplyTo {
 		return ch.consumeReplies(m)
@@ -45,11 +46,18 @@ func (ch *channel) basicConsume(m *wire.BasicConsume) error {
 	if err := ch.conn.mayRead(q); err != nil {
 		return err
 	}
+	offset, err := ch.checkConsumeArguments(q, m.Arguments)
+	if err != nil {
+		return err
+	}
 	priority, err := ch.checkConsume(q, m)
 	if err != nil {
 		return err
 	}
-	k := &consumer{channel: ch, tag: m.ConsumerTag, queue: q, noAck: m.NoAck, exclusive: m.Exclusive, priority: priority, prefetch: ch.prefetch, arguments: m.Arguments}
+	k := &consumer{
+		channel: ch, tag: m.ConsumerTag, queue: q, noAck: m.NoAck, exclusive: m.Exclusive,
+		priority: priority, prefetch: ch.prefetch, offset: offset, arguments: m.Arguments,
+	}
 	if err := ch.claimTag(k); err != nil {
 		return err
 	}
@@ -60,8 +68,7 @@ func (ch *channel) basicConsume(m *wire.BasicConsume) error {
 		}
 		return ch.queueError(q.Config().Name, err)
 	}
-	ch.answer(m.NoWait, &wire.BasicConsumeOk{ConsumerTag: k.tag})
-	k.begin()
+	k.begin(m.NoWait)
 	return nil
 }
 
@@ -99,7 +106,7 @@ func (k *consumer) start() (err error) {
 	ch := k.channel
 	cfg := queue.ConsumerConfig{
 		Deliver: k.deliver, Room: ch.conn.out.room, Gone: k.ended,
-		AutoAck: k.noAck, Exclusive: k.exclusive, Priority: k.priority,
+		AutoAck: k.noAck, Exclusive: k.exclusive && k.queue.Type() != core.StreamQueue, Priority: k.priority, Offset: k.offset, // [RMQ] a stream has room for all
 	}
 	if !k.noAck {
 		cfg.Window = k.prefetch > 0
@@ -117,26 +124,30 @@ func (ch *channel) sharedLimit() *queue.Limit {
 	return ch.limit
 }
 
-// begin lets deliveries come; consume-ok has been sent.
-func (k *consumer) begin() {
-	ch := k.channel
+// begin sends consume-ok and lets deliveries come, behind it. The queue has the credit before the client can know of consume-ok: whatever is published from then on
+// finds the consumer.
+func (k *consumer) begin(noWait bool) {
+	ch, credit := k.channel, queue.Unlimited
+	if !k.noAck && k.prefetch > 0 {
+		credit = k.prefetch
+	}
 	ch.conn.register(k)
-	ch.mu.Lock()
+	ch.mu.Lock() // deliveries wait for it
+	defer ch.mu.Unlock()
+	k.source.Grant(credit)
+	ch.answer(noWait, &wire.BasicConsumeOk{ConsumerTag: k.tag})
 	k.started = true
 	if k.gone {
 		ch.cancelled(k)
-	}
-	ch.mu.Unlock()
-	if k.noAck || k.prefetch == 0 {
-		k.source.Grant(queue.Unlimited)
-	} else {
-		k.source.Grant(k.prefetch)
 	}
 }
 
 // checkConsume checks what only some queues allow, and reads the consumer's priority.
 func (ch *channel) checkConsume(q *core.Queue, m *wire.BasicConsume) (priority int, err error) {
 	cfg := q.Config()
+	if cfg.Type == core.StreamQueue {
+		return 0, ch.checkStream(q, m)
+	}
 	if cfg.Type == core.QuorumQueue && ch.global {
 		return 0, wire.ConnErrorf(wire.NotImplemented, "queue '%s' in vhost '%s' does not support global qos", cfg.Name, ch.vhost().name)
 	}
@@ -149,7 +160,8 @@ func (ch *channel) checkConsume(q *core.Queue, m *wire.BasicConsume) (priority i
 	}
 	n, ok := broker.Integer(v)
 	if !ok {
-		return 0, wire.ChanErrorf(wire.PreconditionFailed, "invalid arg 'x-priority' for queue '%s' in vhost '%s': an integer is expected", cfg.Name, ch.vhost().name)
+		return 0, wire.ChanErrorf(wire.PreconditionFailed, "invalid arg 'x-priority' for queue '%s' in vhost '%s': \"expected integer, got %s\"",
+			cfg.Name, ch.vhost().name, fieldType(v))
 	}
 	return int(n), nil
 }
@@ -284,6 +296,9 @@ func (ch *channel) basicGet(m *wire.BasicGet) error {
 		return err
 	}
 	if err := ch.conn.mayRead(q); err != nil {
+		return err
+	}
+	if err := ch.mayTake(q, "basic.get"); err != nil {
 		return err
 	}
 	k, err := ch.holder(q, m.NoAck)

@@ -2,7 +2,9 @@ package amqp
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strconv"
+	"strings"
 
 	"portico/adapters/amqp/wire"
 	"portico/core"
@@ -279,13 +281,29 @@ func (ch *channel) vet(raw []byte) (kept []byte, reply string, err error) {
 	return raw, "", nil
 }
 
-// expiration reads a message's own time to live, in milliseconds.
+// expiration reads a message's own time to live, in milliseconds. As in RabbitMQ a sign is allowed, and the text says what is wrong as it does.
 func expiration(s string) (queue.Bound, error) {
-	n, err := strconv.ParseUint(s, 10, 63)
-	if err != nil || n > maxExpiration {
-		return queue.Bound{}, wire.ChanErrorf(wire.PreconditionFailed, "invalid expiration '%s': a number of milliseconds, at most %d, is expected", s, maxExpiration)
+	digits := strings.TrimLeft(s, "+-")
+	if len(s)-len(digits) > 1 {
+		digits = "" // one sign at most
 	}
-	return queue.AtMost(int64(n)), nil
+	rest := strings.TrimLeft(digits, "0123456789")
+	number := strings.TrimPrefix(s[:len(s)-len(rest)], "+")
+	n, err := strconv.ParseInt(number, 10, 64)
+	why := ""
+	switch {
+	case len(rest) == len(digits):
+		why = "no_integer"
+	case rest != "":
+		why = fmt.Sprintf(`{leftover_string,"%s"}`, rest)
+	case n < 0:
+		why = fmt.Sprintf("{value_negative,%s}", number)
+	case err != nil || n > maxExpiration:
+		why = fmt.Sprintf("{value_too_large,%s}", number)
+	default:
+		return queue.AtMost(n), nil
+	}
+	return queue.Bound{}, wire.ChanErrorf(wire.PreconditionFailed, "invalid expiration '%s': %s", s, why)
 }
 
 // copies reads the extra routing keys of the CC and BCC headers and takes BCC off [RMQ: sender-selected distribution].
@@ -321,14 +339,14 @@ func routingKeys(name string, value []byte) ([]string, error) {
 		return nil, err
 	}
 	list, ok := decoded.([]any)
+	if !ok {
+		return nil, wire.ChanErrorf(wire.PreconditionFailed, "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name, fieldType(decoded))
+	}
 	keys := make([]string, 0, len(list))
 	for _, v := range list {
-		key, isText := v.(string)
-		ok = ok && isText
-		keys = append(keys, key[:min(len(key), 255)])
-	}
-	if !ok {
-		return nil, wire.ChanErrorf(wire.PreconditionFailed, "invalid header '%s': an array of strings is expected", name)
+		if key, isText := v.(string); isText { // what else is in it is no key, and no error [RMQ]
+			keys = append(keys, key[:min(len(key), 255)])
+		}
 	}
 	return keys, nil
 }

@@ -13,7 +13,7 @@ func TestDocumentNamesRealTests(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/amqp.md")
 	must(t, err)
 	var code strings.Builder
-	for _, pattern := range []string{"*_test.go", "../../test/amqp091/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "../../test/amqp091/*_test.go", "../../cmd/gateway/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		must(t, err)
 		for _, f := range files {

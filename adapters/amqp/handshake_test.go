@@ -59,9 +59,6 @@ func TestHandshakeServerProperties(t *testing.T) {
 			t.Errorf("capability %s is missing", name)
 		}
 	}
-	if _, claimed := capabilities["consumer_priorities"]; claimed {
-		t.Error("consumer_priorities is claimed and not there")
-	}
 	if m.Mechanisms != "PLAIN AMQPLAIN" || m.Locales != "en_US" {
 		t.Errorf("mechanisms %q, locales %q", m.Mechanisms, m.Locales)
 	}

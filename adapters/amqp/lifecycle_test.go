@@ -15,51 +15,6 @@ import (
 	client "github.com/rabbitmq/amqp091-go"
 )
 
-// §2.24: a publisher is blocked from its first publish under an alarm on; consumers are not; then it goes on where it was.
-func TestConnectionBlocked(t *testing.T) {
-	d := open(t)
-	consumer := d.channel(t)
-	declare(t, consumer, "q")
-	ds := value(consumer.Consume("q", "", true, false, false, false, nil))(t)
-	publisher := d.dial(t)
-	blocked := publisher.NotifyBlocked(make(chan client.Blocking, 2))
-	ch := channelOf(t, publisher)
-	clear := d.adapter.RaiseForTest("low on disk")
-	declare(t, ch, "not-a-publish")
-	publish(t, ch, "", "q", "later")
-	if b := receive(t, blocked, "blocked"); !b.Active || b.Reason != "low on disk" {
-		t.Fatalf("blocked %+v", b)
-	}
-	declare(t, consumer, "consumers-go-on")
-	wantNone(t, ds)
-	clear()
-	if b := receive(t, blocked, "unblocked"); b.Active {
-		t.Fatalf("blocked %+v", b)
-	}
-	wantTexts(t, ds, "later")
-}
-
-// §2.24: heartbeats go on while the socket is not read, and a client without the capability is just held back.
-func TestBlockedWithoutTheCapability(t *testing.T) {
-	d := open(t)
-	p := d.peer(t, login{heartbeat: 1})
-	p.open(1)
-	p.send(1, declareExclusive("q"))
-	wantDeclared(p)
-	clear := d.adapter.RaiseForTest("low on disk")
-	p.write(append(publication(1, "", "q", []byte("x"), 4096), method(1, &wire.BasicGet{Queue: "q", NoAck: true})...))
-	for range 3 {
-		f, err := p.in.ReadFrame()
-		must(t, err)
-		if f.Type != wire.FrameHeartbeat {
-			t.Fatalf("frame %s", wire.Trace(f))
-		}
-	}
-	clear()
-	want[*wire.BasicGetOk](p, 1)
-	p.content(1)
-}
-
 // The gateway's own alarm reaches publishers: a disk with less free than asked for.
 func TestDiskAlarmBlocks(t *testing.T) {
 	d := open(t, func(c *core.Config) { c.DiskFree = 1 << 60 })
@@ -76,6 +31,7 @@ func TestDiskAlarmBlocks(t *testing.T) {
 
 // Contract of core.Adapter: on the end of its context the door lets publishes settle and tells every client 320.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	d := open(t)
 	conn := d.dial(t)
 	closed := conn.NotifyClose(make(chan *client.Error, 1))
@@ -111,6 +67,7 @@ func TestDrain(t *testing.T) {
 
 // A drain does not wait for a client that is blocked or does not answer longer than it may.
 func TestDrainOfStuckClients(t *testing.T) {
+	t.Parallel()
 	d := open(t, func(c *core.Config) { c.DrainTimeout = 300 * time.Millisecond })
 	stuck, deaf := d.peer(t, login{}), d.peer(t, login{})
 	stuck.open(1)

@@ -35,6 +35,9 @@ func (c *conn) open(q *core.Queue, d *queue.Delivery) parcel {
 	if d.Attempt > 1 && q.Type() == core.QuorumQueue {
 		p.properties = withDeliveryCount(p.properties, d.Attempt-1)
 	}
+	if q.Type() == core.StreamQueue {
+		p.properties = withOffset(p.properties, d.Seq-1)
+	}
 	if len(p.properties)+headerOverhead > int(c.frameMax) {
 		p.properties = withoutHeaders(p.properties)
 	}

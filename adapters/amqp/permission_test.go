@@ -34,7 +34,10 @@ func TestPermissions(t *testing.T) {
 			select {
 			case err := <-closed:
 				return err
-			case <-acked:
+			case _, there := <-acked:
+				if !there {
+					return receive(t, closed, "close") // which closes this one, too
+				}
 				return nil
 			}
 		}

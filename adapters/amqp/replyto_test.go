@@ -78,7 +78,8 @@ func TestDirectReplyToRefusals(t *testing.T) {
 			}
 			return <-closed
 		}, 406, "PRECONDITION_FAILED - fast reply consumer does not exist"},
-		"bind": {func(ch *client.Channel) error { return ch.QueueBind(replyQueue, "k", "amq.direct", false, nil) }, 403, ""},
+		"bind": {func(ch *client.Channel) error { return ch.QueueBind(replyQueue, "k", "amq.direct", false, nil) },
+			404, "NOT_FOUND - no queue 'amq.rabbitmq.reply-to' in vhost '/'"},
 		"dead token": {func(ch *client.Channel) error {
 			_, err := ch.QueueDeclarePassive(replyQueue+".made-up", false, false, false, false, nil)
 			return err

@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -112,6 +113,8 @@ func count(n int) uint32 { return uint32(min(n, math.MaxUint32)) }
 // declared returns the queue that m declares.
 func (ch *channel) declared(m *wire.QueueDeclare, name string) (*core.Queue, error) {
 	switch {
+	case m.Passive && name == "":
+		return nil, noQueue(name, ch.vhost().name) // not the last one declared [RMQ]
 	case m.Passive:
 		q, err := ch.queueFor(name)
 		if err == nil {
@@ -252,11 +255,11 @@ func (ch *channel) equivalent(q *core.Queue, m *wire.QueueDeclare, durable bool)
 
 // queueBind binds a queue to an exchange.
 func (ch *channel) queueBind(m *wire.QueueBind) error {
-	if strings.HasPrefix(m.Queue, directReplyTo) {
-		return wire.ChanErrorf(wire.AccessRefused, "queue '%s' cannot be bound", m.Queue)
-	}
 	q, b, err := ch.queueBinding(m.Queue, m.Exchange, m.RoutingKey, m.Arguments)
 	if err != nil {
+		if e, ok := errors.AsType[*wire.ChanError](err); ok && e.Code == wire.NotFound && m.Queue != "" {
+			return cmp.Or(ch.vhost().broker.CheckExchange(m.Exchange), err) // of two that are not there RabbitMQ names the exchange
+		}
 		return err
 	}
 	if err := ch.mayManage(b.Destination, q); err != nil {
@@ -315,6 +318,9 @@ func (ch *channel) queuePurge(m *wire.QueuePurge) error {
 	if err := ch.conn.mayRead(q); err != nil {
 		return err
 	}
+	if err := ch.mayTake(q, "queue.purge"); err != nil {
+		return err
+	}
 	n, err := q.Purge()
 	if err != nil {
 		return ch.queueError(q.Config().Name, err)
@@ -340,9 +346,13 @@ func (ch *channel) queueDelete(m *wire.QueueDelete) error {
 	if err := ch.mayDeleteIf(q, m); err != nil {
 		return err
 	}
-	n, err := ch.deleteQueue(q, m.IfUnused, m.IfEmpty)
+	stream := q.Type() == core.StreamQueue // [RMQ] goes whatever the flags say, and is not counted
+	n, err := ch.deleteQueue(q, m.IfUnused && !stream, m.IfEmpty && !stream)
 	if err != nil {
 		return err
+	}
+	if stream {
+		n = 0
 	}
 	delete(ch.conn.exclusive, name)
 	ch.answer(m.NoWait, &wire.QueueDeleteOk{MessageCount: count(n)})

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 
 	"portico/adapters/amqp"
@@ -87,116 +86,8 @@ func TestExchangeExtensions(t *testing.T) {
 	wantCode(t, receive(t, closed, "close"), 403, "")
 }
 
-// §1.4, §1.5: redeclaration must say the same; RabbitMQ's words say what differs.
-func TestEquivalence(t *testing.T) {
-	d := open(t)
-	ch := d.channel(t)
-	must(t, ch.ExchangeDeclare("x", "direct", false, false, false, false, nil))
-	declare(t, ch, "q")
-	for name, c := range map[string]struct {
-		redeclare func(*client.Channel) error
-		text      string
-	}{
-		"exchange type": {func(ch *client.Channel) error {
-			return ch.ExchangeDeclare("x", "fanout", false, false, false, false, nil)
-		}, "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' but current is 'direct'"},
-		"exchange durable": {func(ch *client.Channel) error {
-			return ch.ExchangeDeclare("x", "direct", true, false, false, false, nil)
-		}, "PRECONDITION_FAILED - inequivalent arg 'durable' for exchange 'x' in vhost '/': received 'true' but current is 'false'"},
-		"queue durable": {func(ch *client.Channel) error {
-			_, err := ch.QueueDeclare("q", true, false, false, false, nil)
-			return err
-		}, "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'"},
-		"queue auto_delete": {func(ch *client.Channel) error {
-			_, err := ch.QueueDeclare("q", false, true, false, false, nil)
-			return err
-		}, "PRECONDITION_FAILED - inequivalent arg 'auto_delete' for queue 'q' in vhost '/': received 'true' but current is 'false'"},
-		"queue argument": {func(ch *client.Channel) error {
-			_, err := ch.QueueDeclare("q", false, false, false, false, client.Table{"x-max-length": int32(99)})
-			return err
-		}, "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received the value '99' of type 'signedint' but current is none"},
-	} {
-		t.Run(name, func(t *testing.T) { wantCode(t, c.redeclare(d.channel(t)), 406, c.text) })
-	}
-	must(t, ch.ExchangeDeclare("x", "direct", false, false, false, false, client.Table{"x-unknown": "ignored"}))
-	value(ch.QueueDeclare("q", false, false, false, false, client.Table{"x-queue-type": "classic", "x-unknown": true}))(t)
-}
-
 const lockedText = "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'mine' in vhost '/'. " +
 	"It could be originally declared on another connection or the exclusive property value does not match that of the original declaration."
-
-// §2.3: an exclusive queue is 405 to every other connection, before anything else is compared, and gone before close-ok.
-func TestExclusiveQueue(t *testing.T) {
-	d := open(t)
-	owner := d.dial(t)
-	value(channelOf(t, owner).QueueDeclare("mine", true, false, true, false, nil))(t)
-	for name, use := range map[string]func(*client.Channel) error{
-		"declare": func(ch *client.Channel) error {
-			_, err := ch.QueueDeclare("mine", true, true, true, false, nil)
-			return err
-		},
-		"passive": func(ch *client.Channel) error {
-			_, err := ch.QueueDeclarePassive("mine", true, false, true, false, nil)
-			return err
-		},
-		"bind": func(ch *client.Channel) error { return ch.QueueBind("mine", "k", "amq.direct", false, nil) },
-		"consume": func(ch *client.Channel) error {
-			_, err := ch.Consume("mine", "", true, false, false, false, nil)
-			return err
-		},
-		"get":    func(ch *client.Channel) error { _, _, err := ch.Get("mine", true); return err },
-		"purge":  func(ch *client.Channel) error { _, err := ch.QueuePurge("mine", false); return err },
-		"delete": func(ch *client.Channel) error { _, err := ch.QueueDelete("mine", false, false, false); return err },
-	} {
-		t.Run(name, func(t *testing.T) { wantCode(t, use(d.channel(t)), 405, lockedText) })
-	}
-	_, err := channelOf(t, owner).QueueDeclare("mine", true, false, false, false, nil)
-	wantCode(t, err, 405, lockedText)
-	must(t, owner.Close())
-	value(d.channel(t).QueueDeclare("mine", true, false, true, false, nil))(t)
-}
-
-// §2.3: an owner that is cut off loses its queue, too.
-func TestExclusiveQueueOfALostConnection(t *testing.T) {
-	d := open(t)
-	p := d.peer(t, login{})
-	p.open(1)
-	p.send(1, declareExclusive("lost"))
-	wantDeclared(p)
-	_ = p.nc.Close()
-	eventually(t, "the queue is gone", func() bool { return d.gateway.System().Lookup("lost") == nil })
-}
-
-// §2.4: names the server gives.
-func TestServerNamedQueues(t *testing.T) {
-	d := open(t)
-	ch := d.channel(t)
-	a := value(ch.QueueDeclare("", false, false, true, false, nil))(t)
-	b := value(ch.QueueDeclare("", false, false, true, false, nil))(t)
-	if a.Name == b.Name || !strings.HasPrefix(a.Name, "amq.gen-") {
-		t.Fatalf("names %q and %q", a.Name, b.Name)
-	}
-	must(t, ch.QueueBind("", "", "amq.direct", false, nil))
-	publish(t, ch, "amq.direct", b.Name, "by its name")
-	wantTexts(t, value(ch.Consume("", "", true, false, false, false, nil))(t), "by its name")
-	_, err := ch.QueueDeclare(a.Name, false, false, true, false, nil)
-	wantCode(t, err, 403, "")
-}
-
-// §2.5: deleting, unbinding and cancelling what is not there succeeds.
-func TestMissingThingsGoWithoutError(t *testing.T) {
-	ch := open(t).channel(t)
-	declare(t, ch, "q")
-	must(t, ch.ExchangeDelete("none", false, false))
-	must(t, ch.QueueUnbind("q", "k", "none", nil))
-	must(t, ch.QueueUnbind("none", "k", "amq.direct", nil))
-	must(t, ch.QueueUnbind("q", "k", "amq.direct", nil))
-	must(t, ch.ExchangeUnbind("amq.fanout", "k", "none", false, nil))
-	must(t, ch.Cancel("none", false))
-	if n := value(ch.QueueDelete("none", false, false, false))(t); n != 0 {
-		t.Errorf("deleted %d messages", n)
-	}
-}
 
 // §1.5: if-unused and if-empty; the count is of ready messages.
 func TestQueueDelete(t *testing.T) {

@@ -42,17 +42,6 @@ func TestTx(t *testing.T) {
 	}
 }
 
-// §1.8: tx and confirm mode exclude each other.
-func TestTxAndConfirmExcludeEachOther(t *testing.T) {
-	d := open(t)
-	ch := d.channel(t)
-	must(t, ch.Tx())
-	wantCode(t, ch.Confirm(false), 406, "PRECONDITION_FAILED - cannot switch from tx to confirm mode")
-	ch = d.channel(t)
-	must(t, ch.Confirm(false))
-	wantCode(t, ch.Tx(), 406, "PRECONDITION_FAILED - cannot switch from confirm to tx mode")
-}
-
 // A mandatory publish in a transaction is returned by its commit.
 func TestTxReturnsAtCommit(t *testing.T) {
 	ch := open(t).channel(t)

@@ -34,6 +34,9 @@ func queueConfig(q *porticov1.Queue) (core.QueueConfig, error) {
 	if cfg.TTL, err = fromMillis("message_ttl", q.GetMessageTtl()); err != nil {
 		return cfg, err
 	}
+	if cfg.MaxAge, err = fromMillis("max_age", q.GetMaxAge()); err != nil {
+		return cfg, err
+	}
 	cfg.Expires, err = fromMillis("expires", q.GetExpires())
 	return cfg, err
 }
@@ -43,7 +46,7 @@ func toQueue(cfg *core.QueueConfig, r *core.QueueRules) *porticov1.Queue {
 	return &porticov1.Queue{
 		Name: text(cfg.Name), Type: toType(cfg.Type), Durable: cfg.Durable, AutoDelete: cfg.AutoDelete,
 		MaxPriority: uint32(cfg.MaxPriority), SingleActiveConsumer: cfg.SingleActive,
-		MaxDeliveries: r.MaxDeliveries, DeadLetter: toDeadLetter(r.DeadLetter), MessageTtl: toMillis(r.TTL), Expires: toMillis(r.Expires),
+		MaxDeliveries: r.MaxDeliveries, DeadLetter: toDeadLetter(r.DeadLetter), MessageTtl: toMillis(r.TTL), Expires: toMillis(r.Expires), MaxAge: toMillis(r.MaxAge),
 		MaxLength: toCount(r.MaxLength), MaxLengthBytes: toCount(r.MaxBytes), Overflow: toOverflow(r.Overflow),
 	}
 }
@@ -54,13 +57,18 @@ func fromType(t porticov1.QueueType) (core.QueueType, error) {
 		return core.ClassicQueue, nil
 	case porticov1.QueueType_QUEUE_TYPE_QUORUM:
 		return core.QuorumQueue, nil
+	case porticov1.QueueType_QUEUE_TYPE_STREAM:
+		return core.StreamQueue, nil
 	}
 	return "", core.Errorf(core.CodeInvalid, "there is no queue type %d", t)
 }
 
 func toType(t core.QueueType) porticov1.QueueType {
-	if t == core.QuorumQueue {
+	switch t {
+	case core.QuorumQueue:
 		return porticov1.QueueType_QUEUE_TYPE_QUORUM
+	case core.StreamQueue:
+		return porticov1.QueueType_QUEUE_TYPE_STREAM
 	}
 	return porticov1.QueueType_QUEUE_TYPE_CLASSIC
 }

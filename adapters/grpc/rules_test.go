@@ -39,6 +39,7 @@ func TestEveryFieldOfADescription(t *testing.T) {
 		set   func(*porticov1.Queue)
 	}{
 		"quorum":                {"type", func(q *porticov1.Queue) { q.Type = porticov1.QueueType_QUEUE_TYPE_QUORUM }},
+		"stream":                {"type", func(q *porticov1.Queue) { q.Type = porticov1.QueueType_QUEUE_TYPE_STREAM }},
 		"max priority":          {"max_priority", func(q *porticov1.Queue) { q.MaxPriority = 255 }},
 		"single active":         {"single_active_consumer", func(q *porticov1.Queue) { q.SingleActiveConsumer = true }},
 		"max deliveries":        {"max_deliveries", func(q *porticov1.Queue) { q.MaxDeliveries = math.MaxUint32 }},

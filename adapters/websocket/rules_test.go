@@ -89,7 +89,7 @@ func TestDescriptionsThatNoQueueCanHave(t *testing.T) {
 		"priority too high":     {"max_priority", `256`, `field "max_priority" cannot be a number 256`},
 		"ttl below zero":        {"message_ttl", `-1`, `message_ttl -1`},
 		"ttl beyond ten years":  {"message_ttl", `315360000001`, `message_ttl 315360000001`},
-		"ttl of a string":       {"message_ttl", `"1s"`, `1s`},
+		"ttl of a string":       {"message_ttl", `"1s"`, `message_ttl`},
 		"ttl of a fraction":     {"message_ttl", `1.5`, `1.5`},
 		"expires at once":       {"expires", `0`, `expires 0`},
 		"length below zero":     {"max_length", `-1`, `max_length -1`},

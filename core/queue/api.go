@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -19,6 +20,7 @@ var (
 	ErrNotEmpty = errors.New("queue is not empty")              // Delete with ifEmpty
 	ErrOverflow = errors.New("queue has reached its limit")     // see Rules.Overflow
 	ErrCorrupt  = errors.New("queue log entry is not readable") // bad version, checksum or length
+	ErrStream   = errors.New("not possible with a stream")      // nothing is taken from a stream, so nothing returns to it: see Config.Stream
 )
 
 // Log is the durable record of one queue: an append-only sequence of entries, each with a sequence number that the log gives.
@@ -72,7 +74,7 @@ func (b Bound) MarshalJSON() ([]byte, error) {
 func (b *Bound) UnmarshalJSON(text []byte) (err error) {
 	*b = Bound{Set: string(text) != "null"}
 	if b.Set {
-		b.N, err = strconv.ParseInt(string(text), 10, 64)
+		err = json.Unmarshal(text, &b.N)
 	}
 	return err
 }
@@ -87,7 +89,8 @@ type Publisher interface {
 // Handle names one delivery of one record: a settlement for an earlier attempt is stale.
 type Handle struct {
 	Seq     uint64 // the record's number in its queue, from 1
-	Attempt uint32 // how often it had been delivered when this delivery was made, from 1
+	Attempt uint32 // how often it had been delivered when this delivery was made, from 1; of a stream always 1
+	reader  uint32 // of a stream: the consumer's id
 }
 
 // Delivery is a record on its way to a consumer.
@@ -136,9 +139,13 @@ type Dead struct {
 // Config says how a queue behaves.
 type Config struct {
 	Rules
-	Name         string
-	MaxPriority  uint8              // records of a higher priority come first, up to this one; 0: order alone counts
-	ByExpiry     bool               // records stand in the order in which they expire, whenever they came. Not with MaxPriority.
+	Name        string
+	MaxPriority uint8 // records of a higher priority come first, up to this one; 0: order alone counts
+	ByExpiry    bool  // records stand in the order in which they expire, whenever they came. Not with MaxPriority.
+	// Stream makes a log that is read and not emptied: records stay until MaxBytes or MaxAge drops them, and every consumer reads from a place of its own (its Offset) what
+	// has been written. Settlements give credit back and nothing else. It needs a Log. There is no Get, Holder, Purge and Extend, no consumer with AutoAck or a Lease: ErrStream.
+	// Priorities and times to live, of consumers and records, mean nothing, nor do the other rules.
+	Stream       bool
 	SingleActive bool               // only the consumer that came first gets deliveries; when it goes, of those of the highest priority the one that came first
 	Weigh        func(d []byte) int // bytes of a record as Rules.MaxBytes counts them (nil: all). Called from the queue's goroutine, must not block.
 	Budget       *Budget            // nil: unbounded. Memory for records, shared by the queues of a node.
@@ -152,10 +159,11 @@ type Config struct {
 // Rules are the part of a Config that may change while the queue lives; see Queue.Govern.
 type Rules struct {
 	MaxDeliveries uint32                         // 0: no limit. A record that has been delivered so often dies instead of being requeued.
-	DeadLetter    func(d Dead, done func(error)) // nil: dead records are removed. Must not block; done may be called from any goroutine. After an error it is tried again.
+	DeadLetter    func(d Dead, done func(error)) // nil: dead records are removed. Must not block; done must be called, from any goroutine: Close waits for it. After an error it is tried again.
 	TTL           Bound                          // milliseconds that a record may wait from its append on. It dies when it is over and its turn has come.
 	MaxLength     Bound                          // ready records
-	MaxBytes      Bound                          // of ready records, as Config.Weigh has it
+	MaxBytes      Bound                          // of ready records, as Config.Weigh has it; of a stream, all bytes of its records: above it the first chunks go, but never the last one
+	MaxAge        Bound                          // milliseconds. Chunks of a stream that were written so long ago go, but never the last one.
 	Overflow      Overflow                       // what happens above MaxLength and MaxBytes
 	Expires       time.Duration                  // Config.Unused is called after so long without consumers, Get, Touch and Govern; 0: never
 }
@@ -213,6 +221,7 @@ type ConsumerConfig struct {
 	Limit *Limit
 	// Gone is called once if the queue ends (deleted, closed, fenced) before the consumer does. Must not block.
 	Gone      func(error)
+	Offset    Offset        // where in a stream it begins
 	AutoAck   bool          // settled by being delivered; each delivery uses up credit for good, Window or not
 	Exclusive bool          // alone, or ErrInUse
 	Priority  int           // consumers of a lower one get what those of a higher one cannot take
@@ -227,7 +236,7 @@ const Unlimited = 1 << 62
 // Stats are a queue's counters, exact at the moment its goroutine answered.
 type Stats struct {
 	Ready     int
-	Unacked   int
+	Unacked   int // of a stream 0
 	Dying     int // on their way to the dead letters
 	Consumers int
 	Bytes     int64 // of the records that are ready or unacked

@@ -9,11 +9,11 @@ const pipelined = 16
 // Append adds record at the end. p (may be nil) is told under tag when it is kept. It never blocks: a publisher bounds what it has not heard of, and
 // so bounds what a queue whose log stalls, or that waits for memory, has to keep. Once the queue has ended p is told before Append returns, by the caller's goroutine.
 func (q *Queue) Append(r Record, p Publisher, tag uint64) {
-	o := op{kind: opAppend, data: r.Data, ttl: forever, priority: r.Priority, pub: p, tag: tag}
+	ttl := int64(forever)
 	if r.TTL.Set {
-		o.ttl = r.TTL.N
+		ttl = r.TTL.N
 	}
-	if !q.post(o) && p != nil {
+	if !q.post(op{kind: opAppend, data: r.Data, ttl: ttl, priority: r.Priority, pub: p, tag: tag}) && p != nil {
 		p.Appended([]uint64{tag}, q.endedWith())
 	}
 }
@@ -39,9 +39,13 @@ func (q *Queue) take(o *op) {
 		q.kept.add(ticket{o.pub, o.tag}, q.end)
 		return
 	}
-	weight, ok := q.admits(o)
-	if !ok {
-		return
+	var weight uint32
+	limited := q.limited()
+	if limited {
+		var ok bool
+		if weight, ok = q.admits(o); !ok {
+			return
+		}
 	}
 	if q.log == nil && (len(q.parked) > 0 || q.bytes > 0 && q.waits(len(o.data))) {
 		if !q.cfg.Budget.park(int64(len(o.data))) {
@@ -52,7 +56,9 @@ func (q *Queue) take(o *op) {
 		return
 	}
 	q.add(o, weight)
-	q.settleIn()
+	if limited {
+		q.settleIn()
+	}
 }
 
 // unpark takes in what waited for memory, in order.
@@ -80,7 +86,7 @@ func (q *Queue) waits(n int) bool {
 
 // add takes the record of an append in, which counts weight.
 func (q *Queue) add(o *op, weight uint32) {
-	data, t := o.data, ticket{o.pub, o.tag}
+	data := o.data
 	if data == nil {
 		data = []byte{} // nil means: not in memory
 	}
@@ -88,7 +94,9 @@ func (q *Queue) add(o *op, weight uint32) {
 	i := c.count
 	c.records = append(c.records, record{data: data, size: uint32(len(data))})
 	c.count++
-	c.annotate(i, attributes{q.deadline(o.ttl), weight, o.priority})
+	if c.extra != nil || weight != 0 || o.priority != 0 || o.ttl != forever || q.cfg.TTL.Set {
+		q.describe(c, i, o, weight)
+	}
 	q.next++
 	q.nowReady(c, i)
 	if q.sorted() {
@@ -101,10 +109,17 @@ func (q *Queue) add(o *op, weight uint32) {
 	q.memory += n
 	q.counts[EventAppended]++
 	if q.log == nil {
-		q.kept.add(t, nil)
+		q.kept.add(ticket{o.pub, o.tag}, nil)
 		return
 	}
-	c.tickets = append(c.tickets, t)
+	c.tickets = append(c.tickets, ticket{o.pub, o.tag})
+}
+
+// describe gives a record that comes in its attributes. Those of a stream have none.
+func (q *Queue) describe(c *chunk, i int, o *op, weight uint32) {
+	if q.stream == nil {
+		c.annotate(i, attributes{q.deadline(o.ttl), weight, o.priority})
+	}
 }
 
 // open returns the chunk that a record of n bytes goes into.
@@ -176,7 +191,7 @@ func (k *completions) add(t ticket, err error) {
 	if t.pub == nil {
 		return
 	}
-	if k.pub != t.pub || k.err != err { //nolint:errorlint // the very same error: it is only grouping
+	if k.pub != t.pub || (err != nil || k.err != nil) && k.err != err { //nolint:errorlint // the very same error: it is only grouping
 		k.flush()
 		k.pub, k.err = t.pub, err
 	}

@@ -43,6 +43,10 @@ type chunk struct {
 	ready   int
 	settled int
 
+	when  int64  // in a stream: when it was last written to, in milliseconds since 1970; 0: not yet
+	stamp uint64 // in a stream: when it came into memory, counted; 0: it is not there, or not written
+	fresh bool   // and has been since it was appended
+
 	pending     bool   // its publishers have not been told yet
 	first, last uint64 // log entries that hold it; 0: not (yet) written
 	journal     uint64 // journal entry with its latest bitmap; 0: none
@@ -107,6 +111,9 @@ func (d *chunks) push(c *chunk) {
 func (d *chunks) find(seq uint64) *chunk {
 	live := d.live()
 	i := d.search(seq)
+	for i < len(live) && live[i].count == 0 { // see stream.fold
+		i++
+	}
 	if i < len(live) && live[i].base <= seq {
 		return live[i]
 	}

@@ -17,6 +17,7 @@ type Consumer struct {
 	credit   int
 	held     int
 	isActive bool
+	place    place // in a stream
 	gone     bool
 	out      []Delivery
 	outBytes int
@@ -43,6 +44,11 @@ func (q *Queue) register(c *Consumer) error {
 		return ErrInUse
 	}
 	q.deliver() // what came before it and had to be taken at once is not for it
+	if q.stream != nil {
+		if err := q.stream.admit(c); err != nil {
+			return err
+		}
+	}
 	if c.cfg.Exclusive {
 		q.alone = c
 	}
@@ -69,7 +75,8 @@ func (q *Queue) Holder() (*Consumer, error) {
 	c := &Consumer{queue: q, holder: true}
 	var refused error
 	err := q.ask(func() {
-		if refused = q.end; refused == nil {
+		refused = firstError(q.end, q.taking())
+		if refused == nil {
 			q.own(c)
 		}
 	})
@@ -147,6 +154,10 @@ func (q *Queue) left(c *Consumer) {
 
 // release returns everything c holds.
 func (q *Queue) release(c *Consumer) {
+	if q.stream != nil {
+		q.stream.release(c)
+		return
+	}
 	if c.held > 0 {
 		for _, k := range slices.Clone(q.content.live()) { // what dies on its return changes the list
 			if k.held() > 0 && k.records != nil {
@@ -169,6 +180,9 @@ func (q *Queue) releaseFrom(k *chunk, c *Consumer) {
 func (q *Queue) forget(c *Consumer) {
 	if c.gone && c.held == 0 {
 		delete(q.owners, c.id)
+		if q.recent == c {
+			q.recent = nil
+		}
 	}
 }
 
@@ -244,6 +258,8 @@ func (q *Queue) get(autoAck bool, holder *Consumer, loaded chan error) (d Delive
 	switch {
 	case q.end != nil:
 		return Delivery{}, false, false, q.end
+	case q.stream != nil:
+		return Delivery{}, false, false, ErrStream
 	case !autoAck && holder.gone:
 		return Delivery{}, false, false, ErrClosed
 	}
@@ -261,6 +277,7 @@ func (q *Queue) get(autoAck bool, holder *Consumer, loaded chan error) (d Delive
 		holder = &Consumer{queue: q, id: firstOwner, cfg: ConsumerConfig{AutoAck: true}}
 	}
 	d = q.lend(holder, k, i)
+	q.expire() // what is left behind it is what is still alive
 	d.Ready = q.ready
 	return d, true, false, nil
 }

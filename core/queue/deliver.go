@@ -24,6 +24,10 @@ func (q *Queue) handOut() {
 }
 
 func (q *Queue) offer() {
+	if q.stream != nil {
+		q.stream.offer()
+		return
+	}
 	for q.ready > 0 && q.end == nil {
 		c := q.nextConsumer()
 		if c == nil {
@@ -48,7 +52,10 @@ func (q *Queue) giveBack(c *Consumer) {
 
 // head takes the first ready record. When it is not in memory it is read back, and head says no.
 func (q *Queue) head() (k *chunk, i int, ok bool) {
-	seq, k := q.front()
+	seq, k := q.peek()
+	if k != nil && k.extra != nil { // only then its time may be over
+		seq, k = q.front()
+	}
 	if k == nil {
 		return nil, 0, false
 	}
@@ -57,7 +64,11 @@ func (q *Queue) head() (k *chunk, i int, ok bool) {
 		q.load(k)
 		return nil, 0, false
 	}
-	q.passed(seq, k)
+	if seq == q.fresh && !q.sorted() {
+		q.fresh = seq + 1
+	} else {
+		q.passed(seq, k)
+	}
 	return k, i, true
 }
 
@@ -77,31 +88,11 @@ func (q *Queue) passed(seq uint64, k *chunk) {
 
 // peek finds the first ready record: of the highest priority the lowest number; without priorities the lowest that came back, else the first fresh one.
 func (q *Queue) peek() (uint64, *chunk) {
-	switch {
-	case q.cfg.ByExpiry:
-		return q.peekDue()
-	case q.levels != nil:
-		return q.peekLevels()
-	}
-	if seq, k := q.peekHeap(&q.returned); k != nil {
-		return seq, k
-	}
-	return q.peekFresh()
-}
-
-// peekHeap finds the lowest number in h that is ready.
-func (q *Queue) peekHeap(h *seqHeap) (uint64, *chunk) {
-	for len(*h) > 0 {
-		seq := (*h)[0]
-		if k := q.content.find(seq); k != nil && k.isReady(int(seq-k.base)) {
+	if q.sorted() || len(q.returned) > 0 {
+		if seq, k := q.peekOrder(); k != nil || q.sorted() {
 			return seq, k
 		}
-		h.pop() // its append was refused meanwhile, the log has lost it, or it was purged
 	}
-	return 0, nil
-}
-
-func (q *Queue) peekFresh() (uint64, *chunk) {
 	for q.fresh < q.next {
 		k := q.cursor
 		if k == nil || q.fresh < k.base || q.fresh >= k.end() || k.done() {
@@ -113,6 +104,29 @@ func (q *Queue) peekFresh() (uint64, *chunk) {
 			return q.fresh, k
 		}
 		q.fresh++
+	}
+	return 0, nil
+}
+
+// peekOrder finds the first record of those that are not delivered as they came.
+func (q *Queue) peekOrder() (uint64, *chunk) {
+	switch {
+	case q.cfg.ByExpiry:
+		return q.peekDue()
+	case q.levels != nil:
+		return q.peekLevels()
+	}
+	return q.peekHeap(&q.returned)
+}
+
+// peekHeap finds the lowest number in h that is ready.
+func (q *Queue) peekHeap(h *seqHeap) (uint64, *chunk) {
+	for len(*h) > 0 {
+		seq := (*h)[0]
+		if k := q.content.find(seq); k != nil && k.isReady(int(seq-k.base)) {
+			return seq, k
+		}
+		h.pop() // its append was refused meanwhile, the log has lost it, or it was purged
 	}
 	return 0, nil
 }
@@ -142,10 +156,22 @@ func (q *Queue) hand(c *Consumer, k *chunk, i int) {
 	d := q.lend(c, k, i)
 	c.out = append(c.out, d)
 	c.outBytes += len(d.Record)
-	if len(c.out) >= batchDeliveries || c.outBytes >= batchBytes {
+	if c.full() {
 		c.flush()
 	}
 }
+
+// put adds to the batch that is gathered for c.
+func (c *Consumer) put(d Delivery) {
+	c.out = append(c.out, d)
+	c.outBytes += len(d.Record)
+	if c.full() {
+		c.flush()
+	}
+}
+
+// full tells whether the batch that is gathered for c is large enough.
+func (c *Consumer) full() bool { return len(c.out) >= batchDeliveries || c.outBytes >= batchBytes }
 
 // lend moves record i of chunk k from ready to c (or to settled, when c takes without acknowledging).
 func (q *Queue) lend(c *Consumer, k *chunk, i int) Delivery {
@@ -153,7 +179,7 @@ func (q *Queue) lend(c *Consumer, k *chunk, i int) Delivery {
 	seq := k.base + uint64(i)
 	again := r.attempts > 0
 	r.attempts++
-	d := Delivery{Handle: Handle{seq, r.attempts}, Record: r.data, Redelivered: again}
+	d := Delivery{Handle: Handle{Seq: seq, Attempt: r.attempts}, Record: r.data, Redelivered: again}
 	q.counts[EventDelivered]++
 	if again {
 		q.counts[EventRedelivered]++

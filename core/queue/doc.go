@@ -8,5 +8,8 @@
 // Settlements are gathered and written to the same log as bitmaps; chunks that are settled whole are removed. A queue
 // without a log is a memory queue: the same actor, the same rules, nothing on disk.
 //
+// A stream (Config.Stream) is a queue whose records stay: each consumer has a place of its own, settlements only give credit back, and whole chunks go by size and
+// age.
+//
 // The file format is written down in docs/queue-log.md.
 package queue

@@ -83,7 +83,7 @@ func (q *Queue) settledDown() bool {
 		return false
 	case !errors.Is(q.end, ErrClosed):
 		return true
-	case len(q.writer.pending) > 0:
+	case len(q.writer.pending) > 0 || q.grave.underWay > 0: // letters that have arrived are not to be sent again
 		return false
 	case !q.journal.final:
 		q.journal.final, q.journal.now = true, true

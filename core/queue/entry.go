@@ -19,6 +19,8 @@ import (
 //	journal  watermark entry, watermark index, floor, n, then n × (gap, length-1): runs of entries; then to the end of the body chunks:
 //	         entry, count, bytes not settled, ⌈count/8⌉ octets of bits (1 = settled, first record in the lowest bit), m, then m × (index, attempts)
 //
+// and in streams what stream_entry.go says.
+//
 // Flags: 1 always, 2 the record expires, 4 it has a priority. Attributes, if their flag is set: when it expires in milliseconds since 1970, its
 // priority. All numbers are unsigned varints.
 const (
@@ -140,11 +142,14 @@ type part struct {
 }
 
 func encodePart(dst []byte, p part) []byte {
-	dst = beginEntry(dst, kindPart)
+	return endEntry(appendPart(beginEntry(dst, kindPart), p))
+}
+
+func appendPart(dst []byte, p part) []byte {
 	dst = binary.AppendUvarint(dst, p.index)
 	dst = binary.AppendUvarint(dst, p.total)
 	dst = binary.AppendUvarint(dst, p.flags())
-	return endEntry(append(p.attributes.append(dst), p.data...))
+	return append(p.attributes.append(dst), p.data...)
 }
 
 func decodePart(body []byte) (part, error) {

@@ -63,8 +63,9 @@ func (s Spans) Has(seq uint64) bool { return s.has(seq) }
 
 // Stall makes the queue's goroutine wait until resume is called, so that what comes meanwhile is one batch.
 func (q *Queue) Stall() (resume func()) {
-	free := make(chan struct{})
-	q.post(op{kind: opCall, call: func() { <-free }})
+	stalled, free := make(chan struct{}), make(chan struct{})
+	q.post(op{kind: opCall, call: func() { close(stalled); <-free }})
+	<-stalled
 	return func() { close(free) }
 }
 

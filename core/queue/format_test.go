@@ -40,6 +40,8 @@ func TestDocumentedFormat(t *testing.T) {
 			r.example(examples, name, entries[i].Data)
 		}
 		r.example(examples, "part", queue.EncodePart(1, 3, []byte("slice")))
+		r.attributeExamples(examples)
+		r.streamExamples(examples)
 		if len(examples) > 0 {
 			r.Errorf("examples of nothing: %v", examples)
 		}

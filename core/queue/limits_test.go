@@ -163,6 +163,7 @@ func TestGuessedWeight(t *testing.T) {
 	synthetic(t, cfg, func(r *rig) {
 		weight := func(want int) {
 			r.Helper()
+			synctest.Wait()
 			if x := r.q.Internals(); x.Weight != want {
 				r.Fatalf("weight %d, want %d", x.Weight, want)
 			}
@@ -304,19 +305,37 @@ func (c closing) Close(drop bool) error {
 	return c.Log.Close(drop)
 }
 
-// TestEndWhileDying: a queue ends while its dead letters are under way; what they did not take is there again, and their late answers harm nobody.
+// TestEndWhileDying: a queue ends while its dead letters are under way. What they did not take is there again, and late answers harm nobody; a queue that is
+// closed waits for them.
 func TestEndWhileDying(t *testing.T) {
 	var answers []func(error)
 	cfg := queue.Config{Rules: queue.Rules{TTL: queue.AtMost(100), MaxLength: queue.AtMost(3), DeadLetter: func(_ queue.Dead, done func(error)) {
 		answers = append(answers, done)
 	}}}
 	ends := map[string]struct {
-		end  func(r *rig)
+		end  func(r *rig, former []func(error))
 		left int // that die again
 	}{
-		"close":  {func(r *rig) { r.noError("close", r.q.Close()); r.open() }, 4},
-		"crash":  {func(r *rig) { r.crash() }, 4},
-		"delete": {func(r *rig) { _, err := r.q.Delete(false, false); r.noError("delete", err); r.open() }, 0},
+		"close": {func(r *rig, former []func(error)) {
+			closed := r.told("close")
+			go func() { closed.done(r.q.Close()) }()
+			for i, done := range former {
+				closed.not()
+				done([]error{nil, queuetest.ErrRefused}[i%2])
+			}
+			r.noError("close", closed.once())
+			r.open()
+		}, 2},
+		"crash": {func(r *rig, former []func(error)) {
+			go func() {
+				synctest.Wait()
+				for _, done := range former { // but the log cannot know
+					done(nil)
+				}
+			}()
+			r.crash()
+		}, 4},
+		"delete": {func(r *rig, _ []func(error)) { _, err := r.q.Delete(false, false); r.noError("delete", err); r.open() }, 0},
 	}
 	for name, test := range ends {
 		t.Run(name, func(t *testing.T) {
@@ -335,7 +354,7 @@ func TestEndWhileDying(t *testing.T) {
 				pass(journalled)
 				former := answers[1:]
 				answers = nil
-				test.end(r)
+				test.end(r, former)
 				r.stats(0, test.left)
 				if len(answers) != test.left {
 					r.Fatalf("%d are dying again", len(answers))

@@ -1,6 +1,9 @@
 package queue
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // loadBytes is how much is read back from the log at once, at most; and least what a small queue reads.
 const (
@@ -15,9 +18,9 @@ func (q *Queue) load(k *chunk) {
 	}
 	q.loading, q.reading = true, true
 	q.makeRoom(k)
-	first, last := k.first, k.last
+	first, last, size := k.first, k.last, int(min(max(q.cfg.Resident/2, loadLeast), loadBytes))
 	go func() {
-		entries, err := q.readBack(first, last)
+		entries, err := q.readBack(first, last, size)
 		q.post(op{kind: opKept, call: func() {
 			q.reading = false
 			q.loaded(k, entries, err)
@@ -25,9 +28,8 @@ func (q *Queue) load(k *chunk) {
 	}()
 }
 
-// readBack reads the entries from first to last and what comes with them.
-func (q *Queue) readBack(first, last uint64) (entries []Entry, err error) {
-	size := int(min(max(q.cfg.Resident/2, loadLeast), loadBytes))
+// readBack reads the entries from first to last and what comes with them, about size bytes at once.
+func (q *Queue) readBack(first, last uint64, size int) (entries []Entry, err error) {
 	for from := first; from <= last; {
 		more, err := q.log.Read(q.reads, from, size)
 		if err != nil {
@@ -129,17 +131,33 @@ func (q *Queue) restore(k *chunk, records []item) bool {
 	return true
 }
 
-// makeRoom lets go of data that is only held (it is read back if it returns), before k is read.
+// makeRoom lets go of data that is only held (it is read back if it returns), before k is read. In a queue that is sorted every chunk may have what comes next, but
+// the oldest are the likeliest.
 func (q *Queue) makeRoom(k *chunk) {
 	for _, c := range q.content.live() {
-		if q.memory <= q.cfg.Resident && !q.cfg.Budget.over() {
-			return
+		if c != k && (c.ready == 0 || c.end() <= q.fresh) {
+			q.relieve(c)
 		}
-		if c != k && c.written() && c.memory > 0 && (q.sorted() || c.end() <= q.fresh) {
-			q.unload(c)
+	}
+	if !q.sorted() {
+		return
+	}
+	for _, c := range slices.Backward(q.content.live()) {
+		if c != k {
+			q.relieve(c)
 		}
 	}
 }
+
+// relieve unloads c if too much is in memory.
+func (q *Queue) relieve(c *chunk) {
+	if c.written() && c.memory > 0 && q.crowded() {
+		q.unload(c)
+	}
+}
+
+// crowded tells whether too much is in memory.
+func (q *Queue) crowded() bool { return q.memory > q.cfg.Resident || q.cfg.Budget.over() }
 
 // stateOf returns the per-record state of a chunk, making it where the chunk was only counted.
 func (q *Queue) stateOf(k *chunk) []record {

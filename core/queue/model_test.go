@@ -1,11 +1,9 @@
 package queue_test
 
 import (
-	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,15 +13,27 @@ import (
 
 // model is what a queue must be, kept as simply as can be: every record in order, with who holds it.
 type model struct {
-	records   []*modelRecord
+	rules       queue.Rules
+	maxPriority uint8
+	single      bool
+	now         int64 // milliseconds since 1970
+
+	records   []*modelRecord // those that are ready or held, by number
 	byID      map[uint64]*modelRecord
-	consumers []*modelConsumer
+	consumers []*modelConsumer // those that were cancelled included
+	sole      *modelConsumer
+	taken     []*modelRecord // what somebody must have got since the last check, in this order
+	dead      map[uint64]queue.Reason
 }
 
 type modelRecord struct {
 	id       uint64
 	size     int
-	holder   *modelConsumer // nil: ready
+	priority uint8
+	expires  int64 // 0: never
+	fresh    bool  // not offered yet
+	held     bool
+	holder   *modelConsumer // nil: nobody knows yet
 	handle   queue.Handle
 	attempts uint32
 	unsure   bool // may have been seen before a crash: redelivered may be either
@@ -31,38 +41,45 @@ type modelRecord struct {
 
 type modelConsumer struct {
 	c         *queue.Consumer
+	came      *inTray
 	credit    int
+	priority  int
 	window    bool
 	auto      bool
 	cancelled bool
-	mu        sync.Mutex
-	arrived   []queue.Delivery
 }
 
-func (c *modelConsumer) take() []queue.Delivery {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a := c.arrived
-	c.arrived = nil
-	return a
-}
-
+// ready returns what may be delivered, by number.
 func (m *model) ready() (r []*modelRecord) {
 	for _, rec := range m.records {
-		if rec.holder == nil {
+		if !rec.held {
 			r = append(r, rec)
 		}
 	}
 	return r
 }
 
+// held returns what by, or anybody, has.
 func (m *model) held(by *modelConsumer) (r []*modelRecord) {
 	for _, rec := range m.records {
-		if rec.holder != nil && (by == nil || rec.holder == by) {
+		if rec.held && (by == nil || rec.holder == by) {
 			r = append(r, rec)
 		}
 	}
 	return r
+}
+
+// head is the record to be delivered next.
+func (m *model) head() (head *modelRecord) {
+	for _, rec := range m.records {
+		if !rec.held && (head == nil || rec.priority > head.priority) {
+			head = rec
+			if m.maxPriority == 0 {
+				return head
+			}
+		}
+	}
+	return head
 }
 
 func (m *model) remove(rec *modelRecord) {
@@ -71,396 +88,139 @@ func (m *model) remove(rec *modelRecord) {
 	m.records = slices.Delete(m.records, i, i+1)
 }
 
-// driver applies random operations to a queue and its model.
-type driver struct {
-	t       *testing.T
-	rnd     *rand.Rand
-	model   model
-	q       *queue.Queue
-	disk    *queuetest.Disk // nil: memory
-	log     *queuetest.Log
-	cfg     queue.Config
-	nextID  uint64
-	acked   map[uint64]bool // settlements reported durable
-	refused map[uint64]bool // appends reported refused
-	large   bool
+func (m *model) die(rec *modelRecord, why queue.Reason) {
+	m.remove(rec)
+	m.dead[rec.id] = why
 }
 
-func (d *driver) open() {
-	var log queue.Log
-	if d.disk != nil {
-		d.log = d.disk.Open()
-		log = d.log
-	}
-	q, err := queue.Open(d.cfg, log)
-	if err != nil {
-		d.t.Fatalf("open: %v", err)
-	}
-	d.q = q
+// mayTake tells whether c gets deliveries, if it has credit.
+func (m *model) mayTake(c *modelConsumer) bool {
+	return !c.cancelled && (!m.single || c == m.sole)
 }
 
-func (d *driver) append() {
-	kept := make(chan error, 64)
-	n := 1 + d.rnd.IntN(30)
-	for range n {
-		d.nextID++
-		size := 8 + d.rnd.IntN(200)
-		if d.large && d.rnd.IntN(400) == 0 {
-			size = 600<<10 + d.rnd.IntN(900<<10)
+// credit is what all consumers may take, less what they must have got already.
+func (m *model) credit() (n int) {
+	for _, c := range m.consumers {
+		if m.mayTake(c) {
+			n += c.credit
 		}
-		rec := &modelRecord{id: d.nextID, size: size}
-		d.model.records = append(d.model.records, rec)
-		d.model.byID[rec.id] = rec
-		d.q.AppendFunc(queue.Record{Data: encodeID(rec.id, size)}, func(err error) { kept <- err })
 	}
-	for range n {
-		if err := <-kept; err != nil {
-			d.t.Fatalf("append: %v", err)
+	return n - len(m.taken)
+}
+
+// leave ends the deliveries to a consumer.
+func (m *model) leave(c *modelConsumer) {
+	c.cancelled = true
+	if m.sole == c {
+		m.sole = nil
+		m.succeed()
+	}
+}
+
+func (m *model) succeed() {
+	for _, c := range m.consumers {
+		if m.single && !c.cancelled && (m.sole == nil || c.priority > m.sole.priority) {
+			m.sole = c
 		}
 	}
 }
 
-// refuse appends while the disk refuses: what is not kept is gone, wherever it is by then.
-func (d *driver) refuse() {
-	if d.disk == nil {
-		return
-	}
-	d.disk.Refuse(true)
-	n := 1 + d.rnd.IntN(30)
-	first := d.nextID + 1
-	kept := make([]chan error, n)
-	for i := range kept {
-		kept[i] = make(chan error, 1)
-		d.nextID++
-		d.q.AppendFunc(queue.Record{Data: encodeID(d.nextID, 8+d.rnd.IntN(200))}, func(err error) { kept[i] <- err })
-	}
-	for i, k := range kept {
-		if err := <-k; err != nil {
-			d.refused[first+uint64(i)] = true
-			continue
-		}
-		rec := &modelRecord{id: first + uint64(i)} // taken with AutoAck before it would have been written
-		d.model.records = append(d.model.records, rec)
-		d.model.byID[rec.id] = rec
-	}
-	for _, c := range d.model.consumers {
-		d.collect(c)
-	}
-	for i := range n {
-		if d.model.byID[first+uint64(i)] != nil {
-			d.t.Fatalf("record %d is kept by a disk that refuses", first+uint64(i))
-		}
-	}
-	d.disk.Refuse(false)
+func (m *model) over(rec *modelRecord) bool {
+	return rec.expires != 0 && !rec.fresh && rec.expires <= m.now
 }
 
-func encodeID(id uint64, size int) []byte {
-	b := make([]byte, size)
-	binary.BigEndian.PutUint64(b, id)
-	for i := 8; i < size; i++ {
-		b[i] = byte(id) + byte(i)
-	}
-	return b
-}
-
-func (d *driver) decodeID(b []byte) uint64 {
-	id := binary.BigEndian.Uint64(b)
-	if string(b) != string(encodeID(id, len(b))) {
-		d.t.Fatalf("record %d is damaged", id)
-	}
-	return id
-}
-
-func (d *driver) consume() {
-	if len(d.model.consumers) >= 6 {
-		return
-	}
-	mc := &modelConsumer{credit: d.rnd.IntN(20), window: d.rnd.IntN(2) == 0, auto: d.rnd.IntN(6) == 0}
-	c, err := d.q.Consume(queue.ConsumerConfig{
-		Credit: mc.credit, Window: mc.window, AutoAck: mc.auto,
-		Deliver: func(ds []queue.Delivery) {
-			mc.mu.Lock()
-			defer mc.mu.Unlock()
-			mc.arrived = append(mc.arrived, ds...)
-		},
-	})
-	if err != nil {
-		d.t.Fatalf("consume: %v", err)
-	}
-	mc.c = c
-	d.model.consumers = append(d.model.consumers, mc)
-}
-
-func (d *driver) pick() *modelConsumer {
-	if len(d.model.consumers) == 0 {
-		return nil
-	}
-	return d.model.consumers[d.rnd.IntN(len(d.model.consumers))]
-}
-
-func (d *driver) grant() {
-	if c := d.pick(); c != nil {
-		n := 1 + d.rnd.IntN(10)
-		c.credit += n
-		c.c.Grant(n)
-	}
-}
-
-func (d *driver) settle() {
-	held := d.model.held(nil)
-	if len(held) == 0 {
-		return
-	}
-	d.rnd.Shuffle(len(held), func(i, j int) { held[i], held[j] = held[j], held[i] })
-	held = held[:1+d.rnd.IntN(len(held))]
-	outcome := queue.Outcome(d.rnd.IntN(3))
-	var hs []queue.Handle
-	for _, rec := range held {
-		hs = append(hs, rec.handle)
-	}
-	var done chan error
-	if d.rnd.IntN(8) == 0 {
-		done = make(chan error, 1)
-		d.q.Settle(outcome, hs, func(err error) { done <- err })
-	} else {
-		d.q.Settle(outcome, hs, nil)
-	}
-	for _, rec := range held {
-		d.settled(rec, outcome)
-	}
-	if done != nil {
-		if err := <-done; err != nil {
-			d.t.Fatalf("settle: %v", err)
-		}
-		for _, rec := range held {
-			d.acked[rec.id] = outcome != queue.Requeue
+// handOut gives consumers what they can take.
+func (m *model) handOut() {
+	credit := m.credit()
+	for {
+		switch head := m.head(); {
+		case head == nil:
+			return
+		case m.over(head):
+			m.die(head, queue.Expired)
+		case credit == 0:
+			return
+		default:
+			credit--
+			head.held, head.holder, head.fresh = true, nil, false
+			m.taken = append(m.taken, head)
 		}
 	}
 }
 
-func (d *driver) settled(rec *modelRecord, outcome queue.Outcome) {
-	c := rec.holder
-	if c.window {
+// settle is what happens at the end of every batch.
+func (m *model) settle() {
+	m.handOut()
+	for _, rec := range m.records {
+		rec.fresh = false
+	}
+	m.handOut()
+}
+
+// above tells whether one more record of this size would be too much; negative: whether there is too much.
+func (m *model) above(size int) bool {
+	length, weight := 0, 0
+	for _, rec := range m.ready() {
+		length++
+		weight += rec.size
+	}
+	if size >= 0 {
+		length++
+		weight += size
+	}
+	return m.rules.MaxLength.Set && int64(length) > m.rules.MaxLength.N || m.rules.MaxBytes.Set && int64(weight) > m.rules.MaxBytes.N
+}
+
+func (m *model) limited() bool { return m.rules.MaxLength.Set || m.rules.MaxBytes.Set }
+
+// trim lets the first records die.
+func (m *model) trim() {
+	for m.limited() && m.rules.Overflow == queue.DropHead && m.above(-1) && m.head() != nil {
+		m.die(m.head(), queue.MaxLength)
+	}
+}
+
+// append adds a record, or says that it is refused. What follows in the same batch has not been looked at.
+func (m *model) append(rec *modelRecord) bool {
+	if m.limited() && m.above(rec.size) {
+		m.settle()
+		if m.rules.Overflow != queue.DropHead && m.above(rec.size) {
+			if m.rules.Overflow == queue.RejectPublishDLX {
+				m.dead[rec.id] = queue.MaxLength
+			}
+			return false
+		}
+	}
+	rec.fresh = true
+	m.records = append(m.records, rec)
+	m.byID[rec.id] = rec
+	if m.limited() && m.above(-1) {
+		m.handOut()
+		m.trim()
+	}
+	return true
+}
+
+// settled is what a settlement does, but for what follows from it.
+func (m *model) settled(rec *modelRecord, outcome queue.Outcome) {
+	if c := rec.holder; c.window {
 		c.credit++
 	}
-	rec.holder = nil
-	if outcome == queue.Requeue {
-		return
-	}
-	d.model.remove(rec)
-}
-
-func (d *driver) stale() {
-	h := queue.Handle{Seq: 1 + d.rnd.Uint64N(d.nextID+1), Attempt: 900}
-	done := make(chan error, 1)
-	d.q.Settle(queue.Ack, []queue.Handle{h}, func(err error) { done <- err })
-	if err := <-done; err != queue.ErrStale {
-		d.t.Fatalf("settling %v: %v, want ErrStale", h, err)
+	rec.held, rec.holder = false, nil
+	switch outcome {
+	case queue.Ack:
+		m.remove(rec)
+	case queue.Reject:
+		m.die(rec, queue.Rejected)
 	}
 }
 
-func (d *driver) leave() {
-	c := d.pick()
-	if c == nil {
-		return
+// comeBack returns to the queue all that is held by somebody, or anybody.
+func (m *model) comeBack(from *modelConsumer) {
+	for _, rec := range m.held(from) {
+		rec.held, rec.holder = false, nil
 	}
-	if d.rnd.IntN(3) == 0 {
-		c.c.Cancel() // what it holds stays
-		c.cancelled = true
-		d.check()
-	}
-	c.c.Close()
-	d.collect(c)
-	for _, rec := range d.model.held(c) {
-		rec.holder = nil
-	}
-	i := slices.Index(d.model.consumers, c)
-	d.model.consumers = slices.Delete(d.model.consumers, i, i+1)
-}
-
-func (d *driver) get() {
-	ready := d.model.ready()
-	got, ok, err := d.q.Get(true, nil)
-	if err != nil || ok != (len(ready) > 0) {
-		d.t.Fatalf("get: %v, %v with %d ready", ok, err, len(ready))
-	}
-	if !ok {
-		return
-	}
-	if id := d.decodeID(got.Record); id != ready[0].id || got.Ready != len(ready)-1 {
-		d.t.Fatalf("get: record %d, %d left; want %d, %d left", id, got.Ready, ready[0].id, len(ready)-1)
-	}
-	d.model.remove(ready[0])
-}
-
-func (d *driver) purge() {
-	ready := d.model.ready()
-	n, err := d.q.Purge()
-	if err != nil || n != len(ready) {
-		d.t.Fatalf("purge: %d, %v; want %d", n, err, len(ready))
-	}
-	for _, rec := range ready {
-		d.model.remove(rec)
-	}
-}
-
-// collect takes what has arrived at c into the model.
-func (d *driver) collect(c *modelConsumer) (n int) {
-	for _, del := range c.take() {
-		id := d.decodeID(del.Record)
-		if d.refused[id] {
-			if !c.window || c.auto {
-				c.credit--
-			}
-			continue
-		}
-		rec := d.model.byID[id]
-		if rec == nil || rec.holder != nil {
-			d.t.Fatalf("delivered record %v, which is gone or held", del.Handle)
-		}
-		if del.Redelivered != (rec.attempts > 0) && !rec.unsure {
-			d.t.Fatalf("record %d: redelivered %v after %d attempts", rec.id, del.Redelivered, rec.attempts)
-		}
-		n++
-		rec.attempts, rec.unsure = rec.attempts+1, false
-		rec.handle, rec.holder = del.Handle, c
-		c.credit--
-		if c.credit < 0 {
-			d.t.Fatalf("consumer got more than its credit")
-		}
-		if c.auto {
-			d.model.remove(rec)
-		}
-	}
-	return n
-}
-
-// check waits until all that can be delivered has been, and compares.
-func (d *driver) check() {
-	ready, credit, consumers := d.model.ready(), 0, 0
-	for _, c := range d.model.consumers {
-		if !c.cancelled {
-			consumers++
-			credit += c.credit
-		}
-	}
-	want := min(len(ready), credit)
-	held := len(d.model.held(nil))
-	auto := 0
-	deadline := time.Now().Add(20 * time.Second)
-	for got := 0; got < want; {
-		if _, err := d.q.Stats(); err != nil {
-			d.t.Fatalf("stats: %v", err)
-		}
-		for _, c := range d.model.consumers {
-			n := d.collect(c)
-			got += n
-			if c.auto {
-				auto += n
-			}
-		}
-		if time.Now().After(deadline) {
-			d.t.Fatalf("only %d of %d deliverable records were delivered (%d ready)", got, want, len(ready))
-		}
-	}
-	for i, rec := range ready {
-		if (rec.holder != nil || d.model.byID[rec.id] == nil) != (i < want) {
-			d.t.Fatalf("not the lowest were delivered: record %d at %d of %d", rec.id, i, want)
-		}
-	}
-	s, err := d.q.Stats()
-	if err != nil || s.Ready != len(ready)-want || s.Unacked != held+want-auto || s.Consumers != consumers {
-		d.t.Fatalf("stats %+v, %v; want %d ready, %d unacked, %d consumers", s, err, len(ready)-want, held+want-auto, consumers)
-	}
-}
-
-// restart closes the queue in good order and opens it again: everything unsettled is ready.
-func (d *driver) restart() {
-	if d.disk == nil {
-		return
-	}
-	if err := d.q.Close(); err != nil {
-		d.t.Fatalf("close: %v", err)
-	}
-	d.forgetConsumers()
-	d.open()
-	d.check()
-}
-
-// crash tears the log and opens the queue again: what was kept is there, what was durably settled is not.
-func (d *driver) crash() {
-	if d.disk == nil {
-		return
-	}
-	torn, log := d.q, d.log
-	log.Tear()
-	d.forgetConsumers()
-	d.open()
-	log.Abandon()
-	_ = torn.Close()
-	present := map[uint64]bool{}
-	var list []*modelRecord
-	for _, id := range d.drain() {
-		present[id] = true
-		if d.refused[id] {
-			d.t.Fatalf("record %d came back though its append was refused and never written", id)
-		}
-		rec := d.model.byID[id]
-		if rec == nil {
-			if d.acked[id] {
-				d.t.Fatalf("record %d came back after its settlement was durable", id)
-			}
-			rec = &modelRecord{id: id}
-		}
-		rec.attempts, rec.unsure = 1, false
-		list = append(list, rec)
-	}
-	for _, rec := range d.model.records {
-		if !present[rec.id] {
-			d.t.Fatalf("record %d was lost", rec.id)
-		}
-	}
-	d.model.records = list
-	d.model.byID = map[uint64]*modelRecord{}
-	for _, rec := range list {
-		d.model.byID[rec.id] = rec
-	}
-	d.check()
-}
-
-// drain lets a consumer hold everything, in order, and gives it back.
-func (d *driver) drain() (ids []uint64) {
-	s, err := d.q.Stats()
-	if err != nil {
-		d.t.Fatalf("stats: %v", err)
-	}
-	all := make(chan uint64, s.Ready)
-	c, err := d.q.Consume(queue.ConsumerConfig{Credit: queue.Unlimited, Deliver: func(ds []queue.Delivery) {
-		for _, del := range ds {
-			all <- d.decodeID(del.Record)
-		}
-	}})
-	if err != nil {
-		d.t.Fatalf("consume: %v", err)
-	}
-	for range s.Ready {
-		select {
-		case id := <-all:
-			ids = append(ids, id)
-		case <-time.After(20 * time.Second):
-			d.t.Fatalf("drained only %d of %d", len(ids), s.Ready)
-		}
-	}
-	c.Close()
-	return ids
-}
-
-func (d *driver) forgetConsumers() {
-	d.model.consumers = nil
-	for _, rec := range d.model.records {
-		rec.holder = nil
-		rec.unsure = true
-	}
+	m.trim()
 }
 
 func (d *driver) step() {
@@ -468,19 +228,22 @@ func (d *driver) step() {
 		weight int
 		do     func()
 	}{
-		{30, d.append}, {8, d.consume}, {15, d.grant}, {35, d.settle}, {4, d.leave}, {10, d.get}, {3, d.stale}, {3, d.refuse},
+		{30, d.append}, {8, d.consume}, {15, d.grant}, {35, d.settle}, {4, d.leave}, {10, d.get}, {3, d.stale}, {3, d.refuse}, {12, d.pass}, {2, d.govern},
 	}
-	if n := d.rnd.IntN(1000); n == 0 {
+	switch d.rnd.IntN(1000) {
+	case 0:
 		d.purge()
-	} else if n == 1 {
+	case 1:
 		d.restart()
-	} else if n == 2 {
+	case 2:
 		d.crash()
+	case 3, 4, 5, 6, 7:
+		d.checkGraves()
 	}
-	if len(d.model.records) > 3000 {
+	if len(d.model.records) > 400 {
 		d.purge()
 	}
-	n := d.rnd.IntN(108)
+	n := d.rnd.IntN(122)
 	for _, s := range steps {
 		if n -= s.weight; n < 0 {
 			s.do()
@@ -492,35 +255,52 @@ func (d *driver) step() {
 
 // TestModel runs random operations against the queue and a model of it, on both stores.
 func TestModel(t *testing.T) {
-	steps := 100_000
+	steps := 100_000 / 3 // each store has three
 	if testing.Short() {
-		steps = 5_000
+		steps = 3_000
 	}
-	stores := map[string]*driver{
-		"memory": {cfg: queue.Config{Name: "m"}},
-		"log":    {cfg: queue.Config{Name: "l"}, disk: &queuetest.Disk{}},
-		"log with little memory": {
-			cfg: queue.Config{Name: "s", Resident: 10_000}, disk: &queuetest.Disk{}, large: true,
-		},
-		"log with counted deliveries": {cfg: queue.Config{Name: "c", Rules: queue.Rules{MaxDeliveries: 1 << 30}}, disk: &queuetest.Disk{}},
+	little := queue.Rules{MaxBytes: queue.AtMost(1 << 40)}
+	drivers := map[string]*driver{
+		"memory":                              {},
+		"memory, governed":                    {governed: true, buried: true},
+		"memory, priorities, governed":        {governed: true, cfg: queue.Config{MaxPriority: 5}},
+		"log":                                 {disk: &queuetest.Disk{}, cfg: queue.Config{Rules: queue.Rules{MaxDeliveries: 1 << 30}}},
+		"log, single active, governed":        {disk: &queuetest.Disk{}, governed: true, buried: true, cfg: queue.Config{SingleActive: true}},
+		"log, priorities, governed":           {disk: &queuetest.Disk{}, governed: true, buried: true, cfg: queue.Config{MaxPriority: 3}},
+		"little memory":                       {disk: &queuetest.Disk{}, large: true, cfg: queue.Config{Resident: 10_000}},
+		"little memory, governed":             {disk: &queuetest.Disk{}, governed: true, cfg: queue.Config{Resident: 5_000, Rules: little}},
+		"little memory, priorities, governed": {disk: &queuetest.Disk{}, governed: true, buried: true, cfg: queue.Config{Resident: 5_000, MaxPriority: 3, Rules: little}},
 	}
-	for name, d := range stores {
+	for name, d := range drivers {
+		steps := steps
+		if d.cfg.Resident > 0 && os.Getenv("E2E") != "long" {
+			steps /= 10 // they read back all the time
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
-			d.t, d.rnd = t, rand.New(rand.NewPCG(seed, 1))
-			d.model.byID, d.acked, d.refused = map[uint64]*modelRecord{}, map[uint64]bool{}, map[uint64]bool{}
-			d.open()
-			for range steps {
-				d.step()
-			}
-			if _, err := d.q.Delete(false, false); err != nil {
-				t.Fatal(err)
-			}
-			if d.disk != nil && d.disk.Len() != 0 {
-				t.Fatal(fmt.Sprint("entries left: ", d.disk.Len()))
-			}
+			d.run(t, seed, steps)
 		})
+	}
+}
+
+func (d *driver) run(t *testing.T, seed uint64, steps int) {
+	d.t, d.rnd = t, rand.New(rand.NewPCG(seed, 1))
+	d.model.byID, d.model.dead = map[uint64]*modelRecord{}, map[uint64]queue.Reason{}
+	d.acked, d.refused, d.unkept = map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}
+	d.cfg.Name = t.Name()
+	d.clock.Store(1_900_000_000_000)
+	d.model.now = d.clock.Load()
+	d.open()
+	for range steps {
+		d.step()
+	}
+	d.checkGraves()
+	if _, err := d.q.Delete(false, false); err != nil {
+		t.Fatal(err)
+	}
+	if d.disk != nil && d.disk.Len() != 0 {
+		t.Fatal("entries left: ", d.disk.Len())
 	}
 }

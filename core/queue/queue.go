@@ -85,6 +85,7 @@ type Queue struct {
 	consumers []*Consumer
 	owners    map[uint32]*Consumer
 	lastOwner uint32
+	recent    *Consumer // one of owners, the last that was looked for
 	active    rota      // those that may take a delivery
 	alone     *Consumer // the exclusive consumer
 	sole      *Consumer // the one that gets deliveries, with Config.SingleActive
@@ -93,6 +94,7 @@ type Queue struct {
 	writer     writer
 	journal    journaler
 	trimmer    trimmer
+	stream     *stream         // nil: records leave by being settled
 	loading    bool            // something is being read back, or must not be tried again yet
 	reading    bool            // a goroutine is at it
 	reads      context.Context // of that goroutine
@@ -115,6 +117,9 @@ func Open(cfg Config, log Log) (*Queue, error) {
 	if cfg.Resident == 0 {
 		cfg.Resident = defaultResident
 	}
+	if cfg.Stream && log == nil {
+		return nil, errMemoryStream
+	}
 	q := &Queue{
 		cfg: cfg, log: log, now: cfg.Now, next: 1, fresh: 1,
 		wake: make(chan struct{}, 1), over: make(chan struct{}),
@@ -128,6 +133,9 @@ func Open(cfg Config, log Log) (*Queue, error) {
 	q.timer.Stop()
 	if cfg.MaxPriority > 0 {
 		q.levels = make([]seqHeap, int(cfg.MaxPriority)+1)
+	}
+	if cfg.Stream {
+		q.stream = &stream{queue: q, end: q.next}
 	}
 	q.lastUse = q.now()
 	if log != nil {
@@ -272,6 +280,9 @@ func (q *Queue) tick() {
 	q.expireLeases(now)
 	q.retryGrave(now)
 	q.journalIfDue(now)
+	if q.stream != nil {
+		q.stream.retain()
+	}
 	q.slim(now)
 }
 

@@ -40,6 +40,10 @@ func (q *Queue) recover() error {
 			from = e.Seq + 1
 		}
 	}
+	if q.stream != nil {
+		q.stream.retain()
+		return nil
+	}
 	r.finish()
 	return nil
 }
@@ -50,6 +54,9 @@ func (r *recovery) entry(e Entry) error {
 		return err
 	}
 	r.q.trimmer.written = e.Seq
+	if r.q.stream != nil {
+		return r.streamEntry(kind, body, e.Seq)
+	}
 	if kind == kindJournal {
 		return r.journal(body, e.Seq)
 	}

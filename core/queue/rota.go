@@ -78,7 +78,7 @@ func (q *Queue) nextConsumer() *Consumer {
 
 // activate lets c take deliveries, if it is one who may.
 func (q *Queue) activate(c *Consumer) {
-	if c.gone || c.isActive || c.holder || q.cfg.SingleActive && q.sole != c {
+	if c.gone || c.isActive || c.holder || c.place.parked || q.cfg.SingleActive && q.sole != c {
 		return
 	}
 	q.active.add(c)

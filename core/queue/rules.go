@@ -23,10 +23,13 @@ func (q *Queue) govern(r Rules) {
 	q.deliver() // what came before has been under the rules of before
 	weighed := q.cfg.MaxBytes.Set
 	q.cfg.Rules = r
-	if r.MaxBytes.Set && !weighed {
+	if r.MaxBytes.Set && !weighed && q.stream == nil {
 		q.weighAll()
 	}
 	q.trimHead()
+	if q.stream != nil {
+		q.stream.retain()
+	}
 	q.grave.retryAt = time.Time{} // the new dead letters may take what the former ones did not
 	q.digGraves()
 	q.used()
@@ -93,13 +96,17 @@ func (q *Queue) deadline(ttl int64) int64 {
 func (q *Queue) nowReady(k *chunk, i int) {
 	k.ready++
 	q.ready++
-	q.weight += int64(k.attributes(i).weight)
+	if k.extra != nil {
+		q.weight += int64(k.extra[i].weight)
+	}
 }
 
 func (q *Queue) noLongerReady(k *chunk, i int) {
 	k.ready--
 	q.ready--
-	q.weight -= int64(k.attributes(i).weight)
+	if k.extra != nil {
+		q.weight -= int64(k.extra[i].weight)
+	}
 }
 
 // level is where the records of a priority wait.
@@ -191,20 +198,17 @@ func (q *Queue) weighAll() {
 	}
 }
 
-// limited tells whether there is a limit at all.
-func (q *Queue) limited() bool { return q.cfg.MaxLength.Set || q.cfg.MaxBytes.Set }
+// limited tells whether there is a limit at all. A stream has limits of its own.
+func (q *Queue) limited() bool { return q.stream == nil && (q.cfg.MaxLength.Set || q.cfg.MaxBytes.Set) }
 
 // above tells whether a queue with so many ready records and such a weight would be above its limits.
 func (q *Queue) above(ready int, weight int64) bool {
-	return q.cfg.MaxLength.Set && int64(ready) > q.cfg.MaxLength.N || q.cfg.MaxBytes.Set && weight > q.cfg.MaxBytes.N
+	return q.limited() && (q.cfg.MaxLength.Set && int64(ready) > q.cfg.MaxLength.N || q.cfg.MaxBytes.Set && weight > q.cfg.MaxBytes.N)
 }
 
-// admits tells whether an append may come in, and what it weighs; if it may not its publisher is told. What came earlier with the same batch is delivered before it
+// admits tells whether an append may come into a limited queue, and what it weighs; if it may not its publisher is told. What came earlier with the same batch is delivered before it
 // counts, as it would be without batches.
 func (q *Queue) admits(o *op) (weight uint32, ok bool) {
-	if !q.limited() {
-		return 0, true
-	}
 	if q.cfg.MaxBytes.Set {
 		weight = q.weigh(o.data)
 	}
@@ -234,7 +238,7 @@ func (q *Queue) turnAway(o *op) {
 	})
 }
 
-// settleIn takes the record just appended within the limits: consumers may have it first.
+// settleIn gets a queue within its limits into which a record has come: consumers may have it first.
 func (q *Queue) settleIn() {
 	if q.above(q.ready, q.weight) {
 		q.handOut()

@@ -25,6 +25,10 @@ func (q *Queue) settle(o *op) {
 		q.refuse(o)
 		return
 	}
+	if q.stream != nil {
+		q.stream.settle(o)
+		return
+	}
 	var err error
 	last := o.handle.Seq
 	if o.outcome == Requeue && q.limited() {
@@ -80,19 +84,37 @@ func (q *Queue) heldBy(h Handle) (*chunk, int) {
 
 // unhold takes a record from whoever holds it and gives the credit back.
 func (q *Queue) unhold(k *chunk, i int) {
-	c := q.owners[k.records[i].owner]
+	c := q.ownerOf(&k.records[i])
 	q.held--
 	q.lease.drop(k.base + uint64(i))
-	if c == nil {
-		return
+	if c != nil {
+		q.regain(c)
 	}
+}
+
+// ownerOf returns the consumer that holds r; nil if it has gone, or takes without acknowledging.
+func (q *Queue) ownerOf(r *record) *Consumer {
+	if r.owner == firstOwner {
+		return nil
+	}
+	if c := q.recent; c != nil && c.id == r.owner { // it is often the same one
+		return c
+	}
+	q.recent = q.owners[r.owner]
+	return q.recent
+}
+
+// regain gives c the credit back of one delivery that it no longer holds.
+func (q *Queue) regain(c *Consumer) {
 	c.held--
 	if c.limited() {
 		c.cfg.Limit.give(1)
 	}
 	if c.cfg.Window {
 		c.credit++
-		q.activate(c)
+		if !c.isActive {
+			q.activate(c)
+		}
 	}
 	if c.held == 0 && c.gone {
 		q.forget(c)
@@ -134,16 +156,15 @@ func (q *Queue) erase(k *chunk, i int) {
 		q.unhold(k, i)
 	}
 	n := int64(r.size)
-	if n == 0 && r.data == nil {
+	if r.data != nil {
+		k.memory -= n
+		q.memory -= n
+	} else if n == 0 {
 		n = int64(k.share()) // it has never been in memory
 	}
 	n = min(n, k.bytes)
 	k.bytes -= n
 	q.bytes -= n
-	if r.data != nil {
-		k.memory -= int64(r.size)
-		q.memory -= int64(r.size)
-	}
 	r.owner, r.data = ownerSettled, nil
 	k.settled++
 	if k.done() {
@@ -179,8 +200,8 @@ func (q *Queue) bury(k *chunk) {
 func (q *Queue) Purge() (n int, err error) {
 	durable := make(chan error, 1)
 	err = q.ask(func() {
-		if q.end != nil {
-			durable <- q.end
+		if refused := firstError(q.end, q.taking()); refused != nil {
+			durable <- refused
 			return
 		}
 		q.deliver() // what consumers can take is theirs
@@ -234,6 +255,9 @@ func (q *Queue) discard() {
 func (q *Queue) Extend(h Handle, d time.Duration) error {
 	var stale error
 	err := q.ask(func() {
+		if stale = q.taking(); stale != nil {
+			return
+		}
 		if k, _ := q.heldBy(h); k == nil {
 			stale = ErrStale
 			return

@@ -52,6 +52,9 @@ func (q *Queue) floor() uint64 {
 	if live := q.content.live(); len(live) > 0 && live[0].written() {
 		return live[0].first
 	}
+	if q.stream != nil {
+		return q.trimmer.written // the newest entry stays: the next record's number follows from it
+	}
 	return q.trimmer.written + 1 // what is on its way gets a higher number
 }
 

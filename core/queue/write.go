@@ -53,7 +53,7 @@ func (q *Queue) send(c *chunk) {
 }
 
 func (q *Queue) encodeChunk(c *chunk) []byte {
-	buf := binary.AppendUvarint(beginEntry(q.buffer(), kindRecords), uint64(c.count))
+	buf := binary.AppendUvarint(q.beginChunk(q.buffer(), kindRecords, c), uint64(c.count))
 	for i := range c.records {
 		if c.records[i].owner == ownerSettled {
 			buf = appendAbsent(buf)
@@ -72,7 +72,7 @@ func (q *Queue) sendParts(c *chunk) {
 	var failed error
 	for i := range total {
 		slice := data[i*partBytes : min((i+1)*partBytes, len(data))]
-		entry := encodePart(make([]byte, 0, len(slice)+48), part{uint64(i), uint64(total), c.attributes(0), slice})
+		entry := endEntry(appendPart(q.beginChunk(make([]byte, 0, len(slice)+64), kindPart, c), part{uint64(i), uint64(total), c.attributes(0), slice}))
 		q.appendEntry(entry, func(seq uint64, err error) {
 			if i == 0 {
 				first = seq
@@ -130,6 +130,8 @@ func (q *Queue) keep(c *chunk, err error) {
 		q.bury(c)
 	case err != nil:
 		q.drop(c)
+	case q.stream != nil:
+		q.stream.kept(c)
 	default:
 		if c.settled > 0 || q.counted() && c.base <= j.highest {
 			q.touch(c)
@@ -158,7 +160,7 @@ func (q *Queue) fence() {
 
 // shed lets go of a written chunk's data when too much is in memory and its turn is far away, or over: it will be read back.
 func (q *Queue) shed(c *chunk) {
-	if !c.written() || c.memory == 0 || c.base <= q.fresh && q.fresh < c.end() || q.memory <= q.cfg.Resident && !q.cfg.Budget.over() {
+	if !c.written() || c.memory == 0 || c.base <= q.fresh && q.fresh < c.end() || !q.crowded() {
 		return
 	}
 	q.unload(c)

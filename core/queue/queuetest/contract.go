@@ -18,93 +18,12 @@ type Store struct {
 
 // Contract runs the rules that hold for every queue, whatever its log.
 func Contract(t *testing.T, s Store) {
-	rules := map[string]func(h *harness){
-		"records are delivered in order":                     inOrder,
-		"publishers are told once, in order":                 tellsPublishers,
-		"empty and large records come through":               anySize,
-		"credit bounds deliveries":                           creditBounds,
-		"grants add up to unlimited":                         grantsSaturate,
-		"a window is refilled by settlements":                windowRefills,
-		"a record taken with AutoAck is gone":                autoAckIsGone,
-		"ack removes":                                        ackRemoves,
-		"requeue returns to the original place":              requeueReturns,
-		"stale handles are passed over":                      staleHandles,
-		"a durable settlement is told":                       settleTells,
-		"close returns what the consumer holds":              closeReturns,
-		"cancel leaves it held":                              cancelHolds,
-		"consumers take turns":                               takeTurns,
-		"an exclusive consumer is alone":                     exclusive,
-		"a consumer without room is passed over":             roomIsAsked,
-		"a limit is shared between queues":                   limitIsShared,
-		"a deleted queue gives back what it held of a limit": limitComesBack,
-		"get takes the first":                                getTakesFirst,
-		"get holds for a holder":                             getHolds,
-		"deliveries are limited":                             deliveriesAreLimited,
-		"a consumer's end counts as a delivery":              consumerLossCounts,
-		"a rejected record is dead-lettered":                 rejects,
-		"dead-lettering is tried again":                      deadLetterRetries,
-		"purge removes what is ready":                        purges,
-		"delete looks at its conditions":                     deleteConditions,
-		"a deleted queue tells everybody":                    deletes,
-		"a closed queue tells everybody":                     closes,
-		"the last consumer's leaving is told":                idles,
-		"a lease runs out":                                   leaseRunsOut,
-		"a lease is extended":                                leaseIsExtended,
-		"events are counted":                                 observes,
-		"bytes are counted":                                  countsBytes,
-		"what was not settled is there again":                reopens,
-		"a large record is there again":                      reopensLarge,
-		"deliveries are still counted":                       reopensCounts,
-		"nothing settled comes back":                         reopensSettled,
-
-		"a record dies when its time is over":                       expires,
-		"the shorter time counts":                                   shorterTimeCounts,
-		"only the head expires":                                     onlyHeadExpires,
-		"a record with no time at all is offered once":              noTimeAtAll,
-		"a held record does not expire, and its time goes on":       heldDoesNotExpire,
-		"what expires is dead-lettered in order":                    expiresInOrder,
-		"a record dies though nobody asks":                          expiresUnasked,
-		"get does not see what is over":                             getDoesNotSeeOver,
-		"a clock that goes back makes records live longer":          clockGoesBack,
-		"the longest time is for ever":                              extremeTimes,
-		"the time goes on while the queue is closed":                reopensExpiry,
-		"an unused queue is told":                                   unusedIsTold,
-		"a full queue drops its head":                               dropsHead,
-		"a full queue without dead letters forgets its head":        dropsWithoutDeadLetters,
-		"bytes are limited":                                         limitsBytes,
-		"what is held does not count":                               heldDoNotCount,
-		"what a consumer can take is not dropped":                   takersComeFirst,
-		"a return into a full queue drops the head":                 returnsDropHead,
-		"a full queue refuses, and takes what comes back":           refusesPublish,
-		"what a consumer can take is not refused":                   refusesLate,
-		"what is refused is dead-lettered":                          buriesRefused,
-		"a new length holds for what is there":                      governsLength,
-		"a new weight holds for what is there":                      governsBytes,
-		"a new time does not hold for what is there":                governsTime,
-		"the dead go where the new rules say":                       governsDeadLetters,
-		"a new limit of deliveries counts those before":             governsDeliveries,
-		"a queue that has dropped much is empty when it is":         drainsAfterDrops,
-		"what was dropped does not come back":                       reopensDropped,
-		"a weight is there again":                                   reopensWeight,
-		"higher priorities come first":                              higherComeFirst,
-		"without priorities order counts":                           withoutPriorities,
-		"requeue returns to the place in its priority":              requeueKeepsPriority,
-		"many priorities keep their orders":                         manyPriorities,
-		"purge removes all priorities":                              purgesPriorities,
-		"a full queue drops the highest priority first":             dropsHighestFirst,
-		"the head of all priorities expires":                        expiresByPriority,
-		"priorities are there again, and who was delivered is told": reopensPriorities,
-		"consumers of a higher priority come first":                 higherConsumersFirst,
-		"equal consumers take turns in their priority":              equalConsumersTakeTurns,
-		"a single active consumer gets everything":                  singleActive,
-		"the next active consumer is the oldest of the highest":     singleActiveSuccession,
-		"a single active consumer is not exclusive":                 singleActiveIsNotExclusive,
-		"the counters tell of a moment between batches":             statsAfterAppend,
-	}
-	for name, rule := range rules {
-		t.Run(name, func(t *testing.T) {
-			rule(&harness{T: t, store: s})
-		})
+	for _, rules := range []map[string]func(h *harness){rulesOfConsumers(), rulesOfDeliver(), rulesOfExpiry(), rulesOfLimits(), rulesOfPriority(), rulesOfReopen(), rulesOfSettle()} {
+		for name, rule := range rules {
+			t.Run(name, func(t *testing.T) {
+				rule(&harness{T: t, store: s})
+			})
+		}
 	}
 }
 

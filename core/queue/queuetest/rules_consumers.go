@@ -6,6 +6,18 @@ import (
 	"portico/core/queue"
 )
 
+func rulesOfConsumers() map[string]func(h *harness) {
+	return map[string]func(h *harness){
+		"consumers of a higher priority come first":             higherConsumersFirst,
+		"equal consumers take turns in their priority":          equalConsumersTakeTurns,
+		"a consumer that leaves costs nobody a turn":            leavingCostsNoTurn,
+		"a single active consumer gets everything":              singleActive,
+		"the next active consumer is the oldest of the highest": singleActiveSuccession,
+		"a single active consumer is not exclusive":             singleActiveIsNotExclusive,
+		"the counters tell of a moment between batches":         statsAfterAppend,
+	}
+}
+
 func higherConsumersFirst(h *harness) {
 	h.open(queue.Config{Name: "q"})
 	low := h.consume(queue.ConsumerConfig{Credit: 100, Priority: -5})
@@ -40,6 +52,21 @@ func equalConsumersTakeTurns(h *harness) {
 			}
 		}
 	}
+}
+
+func leavingCostsNoTurn(h *harness) {
+	h.open(queue.Config{Name: "q"})
+	var sinks []*sink
+	for range 3 {
+		sinks = append(sinks, h.consume(queue.ConsumerConfig{Credit: 10}))
+	}
+	h.fill("a")
+	sinks[0].wants("a")
+	sinks[0].Cancel()
+	h.fill("b")
+	sinks[1].wants("b")
+	h.fill("c")
+	sinks[2].wants("c")
 }
 
 func singleActive(h *harness) {

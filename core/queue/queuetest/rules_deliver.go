@@ -9,6 +9,25 @@ import (
 	"portico/core/queue"
 )
 
+func rulesOfDeliver() map[string]func(h *harness) {
+	return map[string]func(h *harness){
+		"records are delivered in order":                     inOrder,
+		"publishers are told once, in order":                 tellsPublishers,
+		"empty and large records come through":               anySize,
+		"credit bounds deliveries":                           creditBounds,
+		"grants add up to unlimited":                         grantsSaturate,
+		"a window is refilled by settlements":                windowRefills,
+		"a record taken with AutoAck is gone":                autoAckIsGone,
+		"consumers take turns":                               takeTurns,
+		"an exclusive consumer is alone":                     exclusive,
+		"a consumer without room is passed over":             roomIsAsked,
+		"a limit is shared between queues":                   limitIsShared,
+		"a deleted queue gives back what it held of a limit": limitComesBack,
+		"get takes the first":                                getTakesFirst,
+		"get holds for a holder":                             getHolds,
+	}
+}
+
 func numbered(n int) (records []string) {
 	for i := range n {
 		records = append(records, fmt.Sprintf("record %d", i))

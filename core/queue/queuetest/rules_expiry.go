@@ -7,6 +7,23 @@ import (
 	"portico/core/queue"
 )
 
+func rulesOfExpiry() map[string]func(h *harness) {
+	return map[string]func(h *harness){
+		"a record dies when its time is over":                 expires,
+		"the shorter time counts":                             shorterTimeCounts,
+		"only the head expires":                               onlyHeadExpires,
+		"a record with no time at all is offered once":        noTimeAtAll,
+		"a held record does not expire, and its time goes on": heldDoesNotExpire,
+		"what expires is dead-lettered in order":              expiresInOrder,
+		"a record dies though nobody asks":                    expiresUnasked,
+		"get does not see what is over":                       getDoesNotSeeOver,
+		"a clock that goes back makes records live longer":    clockGoesBack,
+		"the longest time is for ever":                        extremeTimes,
+		"the time goes on while the queue is closed":          reopensExpiry,
+		"an unused queue is told":                             unusedIsTold,
+	}
+}
+
 // clock is a Config.Now that stands still until it is put on.
 type clock struct{ ms atomic.Int64 }
 
@@ -89,7 +106,7 @@ func onlyHeadExpires(h *harness) {
 	h.put(timed("last", 1000))
 	h.pass(c, 500)
 	h.stats(3, 0)
-	if d, ok, err := h.q.Get(true, nil); !ok || err != nil || string(d.Record) != "head" || d.Ready != 2 {
+	if d, ok, err := h.q.Get(true, nil); !ok || err != nil || string(d.Record) != "head" || d.Ready != 1 { // what is over behind it has gone
 		h.Fatalf("get: %q, %d left, %v, %v", d.Record, d.Ready, ok, err)
 	}
 	if d, ok, err := h.q.Get(true, nil); !ok || err != nil || string(d.Record) != "last" || d.Ready != 0 {

@@ -7,6 +7,28 @@ import (
 	"portico/core/queue"
 )
 
+func rulesOfLimits() map[string]func(h *harness) {
+	return map[string]func(h *harness){
+		"a full queue drops its head":                        dropsHead,
+		"a full queue without dead letters forgets its head": dropsWithoutDeadLetters,
+		"bytes are limited":                                  limitsBytes,
+		"what is held does not count":                        heldDoNotCount,
+		"what a consumer can take is not dropped":            takersComeFirst,
+		"a return into a full queue drops the head":          returnsDropHead,
+		"a full queue refuses, and takes what comes back":    refusesPublish,
+		"what a consumer can take is not refused":            refusesLate,
+		"what is refused is dead-lettered":                   buriesRefused,
+		"a new length holds for what is there":               governsLength,
+		"a new weight holds for what is there":               governsBytes,
+		"a new time does not hold for what is there":         governsTime,
+		"the dead go where the new rules say":                governsDeadLetters,
+		"a new limit of deliveries counts those before":      governsDeliveries,
+		"a queue that has dropped much is empty when it is":  drainsAfterDrops,
+		"what was dropped does not come back":                reopensDropped,
+		"a weight is there again":                            reopensWeight,
+	}
+}
+
 func dropsHead(h *harness) {
 	var g graveyard
 	h.open(queue.Config{Name: "q", Rules: queue.Rules{MaxLength: queue.AtMost(3), DeadLetter: g.bury}})

@@ -6,6 +6,19 @@ import (
 	"portico/core/queue"
 )
 
+func rulesOfPriority() map[string]func(h *harness) {
+	return map[string]func(h *harness){
+		"higher priorities come first":                              higherComeFirst,
+		"without priorities order counts":                           withoutPriorities,
+		"requeue returns to the place in its priority":              requeueKeepsPriority,
+		"many priorities keep their orders":                         manyPriorities,
+		"purge removes all priorities":                              purgesPriorities,
+		"a full queue drops the highest priority first":             dropsHighestFirst,
+		"the head of all priorities expires":                        expiresByPriority,
+		"priorities are there again, and who was delivered is told": reopensPriorities,
+	}
+}
+
 // putAll appends records with priorities, written "5 data", and waits until they are kept.
 func (h *harness) putAll(records ...string) {
 	h.Helper()

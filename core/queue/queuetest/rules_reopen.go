@@ -6,6 +6,15 @@ import (
 	"portico/core/queue"
 )
 
+func rulesOfReopen() map[string]func(h *harness) {
+	return map[string]func(h *harness){
+		"what was not settled is there again": reopens,
+		"a large record is there again":       reopensLarge,
+		"deliveries are still counted":        reopensCounts,
+		"nothing settled comes back":          reopensSettled,
+	}
+}
+
 func reopens(h *harness) {
 	h.needReopen()
 	h.open(queue.Config{Name: "q"})

@@ -10,6 +10,30 @@ import (
 	"portico/core/queue"
 )
 
+func rulesOfSettle() map[string]func(h *harness) {
+	return map[string]func(h *harness){
+		"ack removes":                           ackRemoves,
+		"requeue returns to the original place": requeueReturns,
+		"stale handles are passed over":         staleHandles,
+		"a durable settlement is told":          settleTells,
+		"close returns what the consumer holds": closeReturns,
+		"cancel leaves it held":                 cancelHolds,
+		"deliveries are limited":                deliveriesAreLimited,
+		"a consumer's end counts as a delivery": consumerLossCounts,
+		"a rejected record is dead-lettered":    rejects,
+		"dead-lettering is tried again":         deadLetterRetries,
+		"purge removes what is ready":           purges,
+		"delete looks at its conditions":        deleteConditions,
+		"a deleted queue tells everybody":       deletes,
+		"a closed queue tells everybody":        closes,
+		"the last consumer's leaving is told":   idles,
+		"a lease runs out":                      leaseRunsOut,
+		"a lease is extended":                   leaseIsExtended,
+		"events are counted":                    observes,
+		"bytes are counted":                     countsBytes,
+	}
+}
+
 func ackRemoves(h *harness) {
 	h.open(queue.Config{Name: "q"})
 	h.fill(numbered(5)...)

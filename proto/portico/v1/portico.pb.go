@@ -34,6 +34,9 @@ const (
 	QueueType_QUEUE_TYPE_CLASSIC QueueType = 1
 	// The disk; deliveries are counted over restarts. Always durable, never auto_delete, without priorities.
 	QueueType_QUEUE_TYPE_QUORUM QueueType = 2
+	// The disk, and messages stay when they are delivered: consumers read on from where they are, and what they settle is credit. Always durable, never auto_delete; the only
+	// rules are max_length_bytes and max_age. Consumers get what comes from then on.
+	QueueType_QUEUE_TYPE_STREAM QueueType = 3
 )
 
 // Enum value maps for QueueType.
@@ -42,11 +45,13 @@ var (
 		0: "QUEUE_TYPE_UNSPECIFIED",
 		1: "QUEUE_TYPE_CLASSIC",
 		2: "QUEUE_TYPE_QUORUM",
+		3: "QUEUE_TYPE_STREAM",
 	}
 	QueueType_value = map[string]int32{
 		"QUEUE_TYPE_UNSPECIFIED": 0,
 		"QUEUE_TYPE_CLASSIC":     1,
 		"QUEUE_TYPE_QUORUM":      2,
+		"QUEUE_TYPE_STREAM":      3,
 	}
 )
 
@@ -2119,7 +2124,9 @@ type Queue struct {
 	// How many bytes of payload may be ready. Not set: any number.
 	MaxLengthBytes *uint64 `protobuf:"varint,12,opt,name=max_length_bytes,json=maxLengthBytes,proto3,oneof" json:"max_length_bytes,omitempty"`
 	// What happens above max_length and max_length_bytes.
-	Overflow      Overflow `protobuf:"varint,13,opt,name=overflow,proto3,enum=portico.v1.Overflow" json:"overflow,omitempty"`
+	Overflow Overflow `protobuf:"varint,13,opt,name=overflow,proto3,enum=portico.v1.Overflow" json:"overflow,omitempty"`
+	// How long a stream keeps a message, in whole milliseconds. Not set: without end.
+	MaxAge        *durationpb.Duration `protobuf:"bytes,14,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2243,6 +2250,13 @@ func (x *Queue) GetOverflow() Overflow {
 		return x.Overflow
 	}
 	return Overflow_OVERFLOW_UNSPECIFIED
+}
+
+func (x *Queue) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
 }
 
 // DeadLetter says where dead messages go.
@@ -3292,7 +3306,7 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\"Q\n" +
 	"\x0eConsumeFailure\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12-\n" +
-	"\afailure\x18\x02 \x01(\v2\x13.portico.v1.FailureR\afailure\"\xd4\x04\n" +
+	"\afailure\x18\x02 \x01(\v2\x13.portico.v1.FailureR\afailure\"\x88\x05\n" +
 	"\x05Queue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\adurable\x18\x02 \x01(\bR\adurable\x12\x1f\n" +
@@ -3311,7 +3325,8 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\n" +
 	"max_length\x18\v \x01(\x04H\x00R\tmaxLength\x88\x01\x01\x12-\n" +
 	"\x10max_length_bytes\x18\f \x01(\x04H\x01R\x0emaxLengthBytes\x88\x01\x01\x120\n" +
-	"\boverflow\x18\r \x01(\x0e2\x14.portico.v1.OverflowR\boverflowB\r\n" +
+	"\boverflow\x18\r \x01(\x0e2\x14.portico.v1.OverflowR\boverflow\x122\n" +
+	"\amax_age\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x06maxAgeB\r\n" +
 	"\v_max_lengthB\x13\n" +
 	"\x11_max_length_bytes\"\x88\x01\n" +
 	"\n" +
@@ -3364,11 +3379,12 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\rUnbindRequest\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x18\n" +
 	"\apattern\x18\x02 \x01(\tR\apattern\"\x10\n" +
-	"\x0eUnbindResponse*V\n" +
+	"\x0eUnbindResponse*m\n" +
 	"\tQueueType\x12\x1a\n" +
 	"\x16QUEUE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12QUEUE_TYPE_CLASSIC\x10\x01\x12\x15\n" +
-	"\x11QUEUE_TYPE_QUORUM\x10\x02*z\n" +
+	"\x11QUEUE_TYPE_QUORUM\x10\x02\x12\x15\n" +
+	"\x11QUEUE_TYPE_STREAM\x10\x03*z\n" +
 	"\bOverflow\x12\x18\n" +
 	"\x14OVERFLOW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12OVERFLOW_DROP_HEAD\x10\x01\x12\x1b\n" +
@@ -3498,46 +3514,47 @@ var file_portico_v1_portico_proto_depIdxs = []int32{
 	53, // 32: portico.v1.Queue.message_ttl:type_name -> google.protobuf.Duration
 	53, // 33: portico.v1.Queue.expires:type_name -> google.protobuf.Duration
 	1,  // 34: portico.v1.Queue.overflow:type_name -> portico.v1.Overflow
-	36, // 35: portico.v1.DeadLetter.exchange:type_name -> portico.v1.DeadLetterExchange
-	34, // 36: portico.v1.QueueInfo.queue:type_name -> portico.v1.Queue
-	34, // 37: portico.v1.QueueInfo.effective:type_name -> portico.v1.Queue
-	34, // 38: portico.v1.DeclareQueueRequest.queue:type_name -> portico.v1.Queue
-	37, // 39: portico.v1.GetQueueResponse.info:type_name -> portico.v1.QueueInfo
-	37, // 40: portico.v1.ListQueuesResponse.queues:type_name -> portico.v1.QueueInfo
-	3,  // 41: portico.v1.Message.HeadersEntry.value:type_name -> portico.v1.HeaderValues
-	5,  // 42: portico.v1.PorticoService.Publish:input_type -> portico.v1.PublishRequest
-	7,  // 43: portico.v1.PorticoService.PublishStream:input_type -> portico.v1.PublishStreamRequest
-	10, // 44: portico.v1.PorticoService.Request:input_type -> portico.v1.RequestRequest
-	12, // 45: portico.v1.PorticoService.Subscribe:input_type -> portico.v1.SubscribeRequest
-	14, // 46: portico.v1.PorticoService.Serve:input_type -> portico.v1.ServeRequest
-	20, // 47: portico.v1.PorticoService.Append:input_type -> portico.v1.AppendRequest
-	22, // 48: portico.v1.PorticoService.Consume:input_type -> portico.v1.ConsumeRequest
-	38, // 49: portico.v1.PorticoService.DeclareQueue:input_type -> portico.v1.DeclareQueueRequest
-	40, // 50: portico.v1.PorticoService.DeleteQueue:input_type -> portico.v1.DeleteQueueRequest
-	42, // 51: portico.v1.PorticoService.GetQueue:input_type -> portico.v1.GetQueueRequest
-	44, // 52: portico.v1.PorticoService.ListQueues:input_type -> portico.v1.ListQueuesRequest
-	46, // 53: portico.v1.PorticoService.PurgeQueue:input_type -> portico.v1.PurgeQueueRequest
-	48, // 54: portico.v1.PorticoService.Bind:input_type -> portico.v1.BindRequest
-	50, // 55: portico.v1.PorticoService.Unbind:input_type -> portico.v1.UnbindRequest
-	6,  // 56: portico.v1.PorticoService.Publish:output_type -> portico.v1.PublishResponse
-	8,  // 57: portico.v1.PorticoService.PublishStream:output_type -> portico.v1.PublishStreamResponse
-	11, // 58: portico.v1.PorticoService.Request:output_type -> portico.v1.RequestResponse
-	13, // 59: portico.v1.PorticoService.Subscribe:output_type -> portico.v1.SubscribeResponse
-	17, // 60: portico.v1.PorticoService.Serve:output_type -> portico.v1.ServeResponse
-	21, // 61: portico.v1.PorticoService.Append:output_type -> portico.v1.AppendResponse
-	28, // 62: portico.v1.PorticoService.Consume:output_type -> portico.v1.ConsumeResponse
-	39, // 63: portico.v1.PorticoService.DeclareQueue:output_type -> portico.v1.DeclareQueueResponse
-	41, // 64: portico.v1.PorticoService.DeleteQueue:output_type -> portico.v1.DeleteQueueResponse
-	43, // 65: portico.v1.PorticoService.GetQueue:output_type -> portico.v1.GetQueueResponse
-	45, // 66: portico.v1.PorticoService.ListQueues:output_type -> portico.v1.ListQueuesResponse
-	47, // 67: portico.v1.PorticoService.PurgeQueue:output_type -> portico.v1.PurgeQueueResponse
-	49, // 68: portico.v1.PorticoService.Bind:output_type -> portico.v1.BindResponse
-	51, // 69: portico.v1.PorticoService.Unbind:output_type -> portico.v1.UnbindResponse
-	56, // [56:70] is the sub-list for method output_type
-	42, // [42:56] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	53, // 35: portico.v1.Queue.max_age:type_name -> google.protobuf.Duration
+	36, // 36: portico.v1.DeadLetter.exchange:type_name -> portico.v1.DeadLetterExchange
+	34, // 37: portico.v1.QueueInfo.queue:type_name -> portico.v1.Queue
+	34, // 38: portico.v1.QueueInfo.effective:type_name -> portico.v1.Queue
+	34, // 39: portico.v1.DeclareQueueRequest.queue:type_name -> portico.v1.Queue
+	37, // 40: portico.v1.GetQueueResponse.info:type_name -> portico.v1.QueueInfo
+	37, // 41: portico.v1.ListQueuesResponse.queues:type_name -> portico.v1.QueueInfo
+	3,  // 42: portico.v1.Message.HeadersEntry.value:type_name -> portico.v1.HeaderValues
+	5,  // 43: portico.v1.PorticoService.Publish:input_type -> portico.v1.PublishRequest
+	7,  // 44: portico.v1.PorticoService.PublishStream:input_type -> portico.v1.PublishStreamRequest
+	10, // 45: portico.v1.PorticoService.Request:input_type -> portico.v1.RequestRequest
+	12, // 46: portico.v1.PorticoService.Subscribe:input_type -> portico.v1.SubscribeRequest
+	14, // 47: portico.v1.PorticoService.Serve:input_type -> portico.v1.ServeRequest
+	20, // 48: portico.v1.PorticoService.Append:input_type -> portico.v1.AppendRequest
+	22, // 49: portico.v1.PorticoService.Consume:input_type -> portico.v1.ConsumeRequest
+	38, // 50: portico.v1.PorticoService.DeclareQueue:input_type -> portico.v1.DeclareQueueRequest
+	40, // 51: portico.v1.PorticoService.DeleteQueue:input_type -> portico.v1.DeleteQueueRequest
+	42, // 52: portico.v1.PorticoService.GetQueue:input_type -> portico.v1.GetQueueRequest
+	44, // 53: portico.v1.PorticoService.ListQueues:input_type -> portico.v1.ListQueuesRequest
+	46, // 54: portico.v1.PorticoService.PurgeQueue:input_type -> portico.v1.PurgeQueueRequest
+	48, // 55: portico.v1.PorticoService.Bind:input_type -> portico.v1.BindRequest
+	50, // 56: portico.v1.PorticoService.Unbind:input_type -> portico.v1.UnbindRequest
+	6,  // 57: portico.v1.PorticoService.Publish:output_type -> portico.v1.PublishResponse
+	8,  // 58: portico.v1.PorticoService.PublishStream:output_type -> portico.v1.PublishStreamResponse
+	11, // 59: portico.v1.PorticoService.Request:output_type -> portico.v1.RequestResponse
+	13, // 60: portico.v1.PorticoService.Subscribe:output_type -> portico.v1.SubscribeResponse
+	17, // 61: portico.v1.PorticoService.Serve:output_type -> portico.v1.ServeResponse
+	21, // 62: portico.v1.PorticoService.Append:output_type -> portico.v1.AppendResponse
+	28, // 63: portico.v1.PorticoService.Consume:output_type -> portico.v1.ConsumeResponse
+	39, // 64: portico.v1.PorticoService.DeclareQueue:output_type -> portico.v1.DeclareQueueResponse
+	41, // 65: portico.v1.PorticoService.DeleteQueue:output_type -> portico.v1.DeleteQueueResponse
+	43, // 66: portico.v1.PorticoService.GetQueue:output_type -> portico.v1.GetQueueResponse
+	45, // 67: portico.v1.PorticoService.ListQueues:output_type -> portico.v1.ListQueuesResponse
+	47, // 68: portico.v1.PorticoService.PurgeQueue:output_type -> portico.v1.PurgeQueueResponse
+	49, // 69: portico.v1.PorticoService.Bind:output_type -> portico.v1.BindResponse
+	51, // 70: portico.v1.PorticoService.Unbind:output_type -> portico.v1.UnbindResponse
+	57, // [57:71] is the sub-list for method output_type
+	43, // [43:57] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_portico_v1_portico_proto_init() }
