@@ -250,7 +250,7 @@ func unusedIsTold(h *harness) {
 	h.noError("unused again", h.answer(unused))
 	s := h.consume(queue.ConsumerConfig{})
 	for len(unused) > 0 {
-		<-unused
+		<-unused //nolint:errcheck // it says that nobody uses the queue
 	}
 	s.nothing()
 	s.Close()
