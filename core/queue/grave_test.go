@@ -31,3 +31,15 @@ func TestCloseAwaitsLetters(t *testing.T) {
 		t.Fatalf("%d letters, want 1", letters)
 	}
 }
+
+// TestCloseTellsOfDeliveries: what was delivered a moment before a queue was closed, and came back, is redelivered when it is open again.
+func TestCloseTellsOfDeliveries(t *testing.T) {
+	synthetic(t, queue.Config{}, func(r *rig) {
+		r.chunk("a", "b", "c")
+		c := r.consume(queue.ConsumerConfig{Credit: 2})
+		c.wants("a", "b")
+		c.Close()
+		r.reopen()
+		r.all().wants("a*", "b*", "c")
+	})
+}

@@ -115,7 +115,7 @@ func (q *Queue) journalIfDue(now time.Time) {
 // queue that ends does not rely on that.
 func (q *Queue) worthWriting() bool {
 	j := &q.journal
-	return len(j.dirty) > 0 || len(j.released) > 0 || q.held > 0 && q.tellable() > j.told || j.final && q.trimmer.untold
+	return len(j.dirty) > 0 || len(j.released) > 0 || (q.held > 0 || j.final) && q.tellable() > j.told || j.final && q.trimmer.untold
 }
 
 // takeWaiters returns the waiters whose chunks are all in the log. The others are looked at again when a chunk has been answered.
