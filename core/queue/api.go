@@ -147,7 +147,7 @@ type Config struct {
 	// Priorities and times to live, of consumers and records, mean nothing, nor do the other rules.
 	Stream       bool
 	SingleActive bool               // only the consumer that came first gets deliveries; when it goes, of those of the highest priority the one that came first
-	Weigh        func(d []byte) int // bytes of a record as Rules.MaxBytes counts them (nil: all). Called from the queue's goroutine, must not block.
+	Weigh        func(d []byte) int // bytes of a record as Rules.MaxBytes counts them (nil: all). Called from the queue's goroutine and by Open, must not block.
 	Budget       *Budget            // nil: unbounded. Memory for records, shared by the queues of a node.
 	Resident     int64              // bytes of records a durable queue may keep in memory; 0: 32 MiB
 	Idle         func()             // called in a goroutine of its own when the last consumer has gone (nil: not)

@@ -86,6 +86,29 @@ func BenchmarkQueue(b *testing.B) {
 	}
 }
 
+// BenchmarkRules measures append → deliver → ack in a memory queue with rules that do not bite.
+func BenchmarkRules(b *testing.B) {
+	for name, cfg := range map[string]queue.Config{
+		"none":       {},
+		"ttl":        {Rules: queue.Rules{TTL: queue.AtMost(1 << 40)}},
+		"length":     {Rules: queue.Rules{MaxLength: queue.AtMost(1 << 40)}},
+		"bytes":      {Rules: queue.Rules{MaxBytes: queue.AtMost(1 << 40)}},
+		"priorities": {MaxPriority: 5},
+	} {
+		b.Run(name, func(b *testing.B) {
+			q, err := queue.Open(cfg, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			flow(b, q, queue.ConsumerConfig{Credit: 1000, Window: true}, 64)
+			if _, err := q.Delete(false, false); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
 func appendAll(b *testing.B, q *queue.Queue) {
 	record := make([]byte, 190)
 	p := newPublisher()

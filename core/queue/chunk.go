@@ -79,8 +79,11 @@ func (c *chunk) attributes(i int) attributes {
 
 // annotate gives record i, which is there, its attributes.
 func (c *chunk) annotate(i int, a attributes) {
-	if c.extra == nil && a == (attributes{}) {
-		return
+	if c.extra == nil {
+		if a == (attributes{}) {
+			return
+		}
+		c.extra = make([]attributes, 0, max(cap(c.records), c.count))
 	}
 	if n := c.count - len(c.extra); n > 0 {
 		c.extra = append(c.extra, make([]attributes, n)...)

@@ -39,8 +39,10 @@ func (q *Queue) govern(r Rules) {
 func (q *Queue) Touch() { q.post(op{kind: opCall, call: q.used}) }
 
 func (q *Queue) used() {
-	q.lastUse = q.now()
-	q.rearm()
+	if q.cfg.Expires > 0 {
+		q.lastUse = q.now()
+		q.rearm()
+	}
 }
 
 // rearm makes sure that the goroutine wakes up when the queue may have been unused for too long.

@@ -9,13 +9,14 @@ import (
 // the queue's goroutine (once the queue has ended, by the caller's) when the settlement is as durable as the queue; it must not block. hs is copied.
 // A rejected record that is dead-lettered is settled when the dead letters have it: until then, whatever done said, it comes back after a restart.
 func (q *Queue) Settle(o Outcome, hs []Handle, done func(error)) {
-	msg := op{kind: opSettle, outcome: o, done: done}
+	var one Handle
+	var many []Handle
 	if len(hs) == 1 && hs[0].Seq != 0 {
-		msg.handle = hs[0]
+		one = hs[0]
 	} else {
-		msg.handles = append([]Handle(nil), hs...)
+		many = append(many, hs...)
 	}
-	if !q.post(msg) && done != nil {
+	if !q.post(op{kind: opSettle, outcome: o, handle: one, handles: many, done: done}) && done != nil {
 		done(q.endedWith())
 	}
 }
