@@ -443,6 +443,9 @@ func TestParkedIsBounded(t *testing.T) {
 			}
 		})
 	}
+	if _, err := q.Stats(); err != nil { // what was refused with the batch of this answer is told after it
+		t.Fatal(err)
+	}
 	s, err := q.Stats()
 	if err != nil || s.Ready != 1 {
 		t.Fatalf("%+v, %v; want one record in the queue", s, err)

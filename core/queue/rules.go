@@ -208,8 +208,8 @@ func (q *Queue) above(ready int, weight int64) bool {
 	return q.limited() && (q.cfg.MaxLength.Set && int64(ready) > q.cfg.MaxLength.N || q.cfg.MaxBytes.Set && weight > q.cfg.MaxBytes.N)
 }
 
-// admits tells whether an append may come into a limited queue, and what it weighs; if it may not its publisher is told. What came earlier with the same batch is delivered before it
-// counts, as it would be without batches.
+// admits tells whether an append may come into a limited queue, and what it weighs; if it may not its publisher is told. What came earlier with the same batch
+// is delivered before it counts, as it would be without batches.
 func (q *Queue) admits(o *op) (weight uint32, ok bool) {
 	if q.cfg.MaxBytes.Set {
 		weight = q.weigh(o.data)
