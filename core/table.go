@@ -31,8 +31,8 @@ type tables struct {
 	open map[string]*Table // guarded by mu
 }
 
-// markerLife is how long a deletion is remembered, for watchers that were away.
-const markerLife = time.Hour
+// markerLife is how long a deletion is remembered, for watchers that were away. While it is, it costs memory: who declares and deletes all the time notices.
+const markerLife = time.Minute
 
 // Table opens (creating it if needed) the named table; name is [a-z0-9-]+. CodeInvalid, CodeUnavailable.
 func (b *Bus) Table(ctx context.Context, name string) (*Table, error) {
