@@ -161,7 +161,7 @@ func (ch *channel) checkConsume(q *core.Queue, m *wire.BasicConsume) (priority i
 	n, ok := broker.Integer(v)
 	if !ok {
 		return 0, wire.ChanErrorf(wire.PreconditionFailed, "invalid arg 'x-priority' for queue '%s' in vhost '%s': \"expected integer, got %s\"",
-			cfg.Name, ch.vhost().name, fieldType(v))
+			cfg.Name, ch.vhost().name, broker.TypeName(v))
 	}
 	return int(n), nil
 }

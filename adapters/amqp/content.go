@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"portico/adapters/amqp/broker"
 	"portico/adapters/amqp/wire"
 	"portico/core"
 	"portico/core/queue"
@@ -340,7 +341,7 @@ func routingKeys(name string, value []byte) ([]string, error) {
 	}
 	list, ok := decoded.([]any)
 	if !ok {
-		return nil, wire.ChanErrorf(wire.PreconditionFailed, "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name, fieldType(decoded))
+		return nil, wire.ChanErrorf(wire.PreconditionFailed, "invalid message: {unacceptable_type_in_header,\"%s\",%s}", name, broker.TypeName(decoded))
 	}
 	keys := make([]string, 0, len(list))
 	for _, v := range list {

@@ -2,8 +2,6 @@ package amqp
 
 import (
 	"errors"
-	"fmt"
-	"time"
 
 	"portico/adapters/amqp/wire"
 	"portico/core"
@@ -57,45 +55,6 @@ func (ch *channel) queueError(name string, err error) error {
 
 func noQueue(name, vhost string) error {
 	return wire.ChanErrorf(wire.NotFound, "no queue '%s' in vhost '%s'", name, vhost)
-}
-
-// fieldType is what RabbitMQ's reply texts call the type of a field value.
-func fieldType(v any) string {
-	switch v.(type) {
-	case nil:
-		return "void"
-	case string:
-		return "longstr"
-	case []byte:
-		return "binary"
-	case wire.Table:
-		return "table"
-	case []any:
-		return "array"
-	case time.Time:
-		return "timestamp"
-	case wire.Decimal:
-		return "decimal"
-	case float32:
-		return "float"
-	case float64:
-		return "double"
-	case int8:
-		return "byte"
-	case uint8:
-		return "unsignedbyte"
-	case int16:
-		return "short"
-	case uint16:
-		return "unsignedshort"
-	case int32:
-		return "signedint"
-	case uint32:
-		return "unsignedint"
-	case int64:
-		return "long"
-	}
-	return fmt.Sprintf("%T", v) // bool is called as in Go
 }
 
 // allow checks a permission. refusal begins the text, with the resource's name and the vhost's in it.

@@ -75,7 +75,7 @@ func term(v any) string {
 	if s, ok := v.(string); ok {
 		return fmt.Sprintf("{longstr,<<%q>>}", s)
 	}
-	return fmt.Sprintf("{%s,%v}", fieldType(v), v)
+	return fmt.Sprintf("{%s,%v}", broker.TypeName(v), v)
 }
 
 // streamOffset reads an x-stream-offset: a word, an offset, a time, or an age such as "1h". Without any it is what comes next.

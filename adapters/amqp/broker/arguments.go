@@ -85,7 +85,7 @@ func ParseQueueArguments(name, vhost string, args wire.Table, durable, exclusive
 	p := argumentParser{name: name, vhost: vhost, args: args}
 	if v, given := args[deadLetterExchangeArg]; given && !isString(v) { // RabbitMQ looks at this one first
 		return QueueArguments{}, wire.ChanErrorf(wire.PreconditionFailed, "invalid type '%s' for arg '%s' in queue '%s' in vhost '%s'",
-			typeName(v), deadLetterExchangeArg, name, vhost)
+			TypeName(v), deadLetterExchangeArg, name, vhost)
 	}
 	p.out.Type = Classic
 	p.check(queueTypeArg, p.queueType)

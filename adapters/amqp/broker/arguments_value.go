@@ -13,7 +13,7 @@ import (
 func wholeNumber(v any) (int64, string) {
 	n, ok := Integer(v)
 	if !ok {
-		return 0, quoted("expected integer, got %s", typeName(v))
+		return 0, quoted("expected integer, got %s", TypeName(v))
 	}
 	return n, ""
 }
@@ -94,7 +94,7 @@ func oneOf(v any, why string, allowed ...string) string {
 	return why
 }
 
-func unacceptable(v any) string { return "{unacceptable_type," + typeName(v) + "}" }
+func unacceptable(v any) string { return "{unacceptable_type," + TypeName(v) + "}" }
 
 // quoted is how RabbitMQ prints a reason that is text.
 func quoted(format string, args ...any) string { return `"` + fmt.Sprintf(format, args...) + `"` }

@@ -62,7 +62,7 @@ func describe(v any, typed bool) string {
 	case v == nil:
 		return "none"
 	case typed:
-		return fmt.Sprintf("the value '%s' of type '%s'", text(v), typeName(v))
+		return fmt.Sprintf("the value '%s' of type '%s'", text(v), TypeName(v))
 	}
 	return "'" + text(v) + "'"
 }
@@ -101,13 +101,13 @@ func term(v any) string {
 	case wire.Table:
 		var items []string
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			items = append(items, fmt.Sprintf("{%s,%s,%s}", term(key), typeName(v[key]), term(v[key])))
+			items = append(items, fmt.Sprintf("{%s,%s,%s}", term(key), TypeName(v[key]), term(v[key])))
 		}
 		return "[" + strings.Join(items, ",") + "]"
 	case []any:
 		var items []string
 		for _, item := range v {
-			items = append(items, fmt.Sprintf("{%s,%s}", typeName(item), term(item)))
+			items = append(items, fmt.Sprintf("{%s,%s}", TypeName(item), term(item)))
 		}
 		return "[" + strings.Join(items, ",") + "]"
 	}
@@ -125,8 +125,8 @@ func floatTerm(f float64) string {
 	return mantissa + "e" + strings.TrimPrefix(exponent, "+")
 }
 
-// typeName is RabbitMQ's name of the field type that v travels as.
-func typeName(v any) string {
+// TypeName is RabbitMQ's name of the field type that v travels as.
+func TypeName(v any) string {
 	switch v.(type) {
 	case nil:
 		return "void"

@@ -131,7 +131,7 @@ func checkMatchArg(arguments wire.Table) error {
 	mode, ok := v.(string)
 	if !ok {
 		return wire.ChanErrorf(wire.PreconditionFailed,
-			"Invalid x-match field type %s (value %s); expected longstr", typeName(v), term(v))
+			"Invalid x-match field type %s (value %s); expected longstr", TypeName(v), term(v))
 	}
 	switch mode {
 	case "all", "any", "all-with-x", "any-with-x":

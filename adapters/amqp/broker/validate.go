@@ -69,7 +69,7 @@ func (v *VHost) checkHashArguments(x Exchange) error {
 // invalidType is the 406 for an exchange's argument that is no string.
 func (v *VHost) invalidType(exchange, arg string, value any) error {
 	return wire.ChanErrorf(wire.PreconditionFailed, "invalid type '%s' for arg '%s' in exchange '%s' in vhost '%s'",
-		typeName(value), arg, exchange, v.name)
+		TypeName(value), arg, exchange, v.name)
 }
 
 // checkBinding is the 406 for a binding that the type of its source refuses.
