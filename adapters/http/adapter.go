@@ -133,7 +133,7 @@ func (a *Adapter) handler(cfg Config) http.Handler {
 	})
 }
 
-// routes is the one list of routes.
+// routes puts the operations behind their middleware, and beside them what needs no login.
 func (a *Adapter) routes(cfg Config) http.Handler {
 	e := a.engine()
 	e.GET("/healthz", a.healthz)
@@ -142,24 +142,7 @@ func (a *Adapter) routes(cfg Config) http.Handler {
 
 	a.mountExtensions(e.Group("/v1", a.sameOrigin, a.login), cfg.Extensions)
 	v1 := e.Group("/v1", a.sameOrigin, a.login, a.pathValues)
-	v1.POST("/publish/:subject", a.publish)
-	v1.POST("/request/:subject", a.request)
-	v1.GET("/subscribe", a.subscribe)
-
-	v1.GET("/queues", a.list)
-	v1.PUT("/queues/:q", a.declare)
-	v1.GET("/queues/:q", a.withQueue(consuming, a.show))
-	v1.DELETE("/queues/:q", a.withQueue(consuming, a.remove))
-	v1.POST("/queues/:q/messages", a.withQueue(appending, a.appendMessage))
-	v1.DELETE("/queues/:q/messages", a.withQueue(consuming, a.purge))
-	v1.POST("/queues/:q/fetch", a.withQueue(consuming, a.fetch))
-	v1.POST("/queues/:q/ack", a.withQueue(consuming, a.ack))
-	v1.POST("/queues/:q/nack", a.withQueue(consuming, a.nack))
-	v1.POST("/queues/:q/extend", a.withQueue(consuming, a.extend))
-	v1.GET("/queues/:q/bindings", a.withQueue(consuming, a.bindings))
-	v1.GET("/queues/:q/bindings/:pattern", a.withQueue(consuming, a.binding))
-	v1.PUT("/queues/:q/bindings/:pattern", a.withQueue(consuming, a.bind))
-	v1.DELETE("/queues/:q/bindings/:pattern", a.withQueue(consuming, a.unbind))
+	mount(v1, "/v1", a.operations())
 
 	e.NoRoute(a.assets(cfg.Web))
 	e.NoMethod(a.notAllowed)
