@@ -49,8 +49,14 @@ func (w *world) sample() sample {
 
 func (w *world) metrics() string {
 	w.t.Helper()
+	return w.get("/metrics")
+}
+
+// get asks the gateway's HTTP door.
+func (w *world) get(path string) string {
+	w.t.Helper()
 	client := http.Client{Timeout: patience}
-	resp, err := client.Get(w.gateway.Doors["HTTP"] + "/metrics")
+	resp, err := client.Get(w.gateway.Doors["HTTP"] + path)
 	if err != nil {
 		w.t.Fatal(err)
 	}

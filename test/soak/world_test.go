@@ -236,7 +236,7 @@ func (w *world) nothingLeft() {
 	w.t.Helper()
 	for name, want := range map[string]float64{`portico_connections{door="amqp"}`: 0, "portico_queues": float64(len(w.queues))} {
 		if !w.eventually(patience, func() bool { return w.metric(name) == want }) {
-			w.t.Errorf("%s is %v when everybody has gone, want %v", name, w.metric(name), want)
+			w.t.Errorf("%s is %v when everybody has gone, want %v; queues: %s", name, w.metric(name), want, w.get("/v1/queues"))
 		}
 	}
 	left := w.quietGoroutines()
