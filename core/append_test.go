@@ -17,7 +17,7 @@ func TestAppend(t *testing.T) {
 	}
 	add := func(m *core.Message) error {
 		kept := make(chan error, 1)
-		bus.Append(q, m, func(err error) { kept <- err })
+		bus.Append(q, m, func(_ core.Receipt, err error) { kept <- err })
 		return <-kept
 	}
 	refused := map[string]struct {

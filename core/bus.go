@@ -19,7 +19,15 @@ type Bus struct {
 // Receipt says where a message went.
 type Receipt struct {
 	Queues int  // queues that keep it
-	Live   bool // somebody was listening
+	Live   bool // somebody was listening, a stream perhaps; false for a duplicate that was not shown to them again
+
+	// Stream is the stream that keeps it, on disk if it is one on disk, and Sequence its number there. Both are empty for a message that has a Reply of its own: then the stream's
+	// acknowledgement goes there, as it does over NATS, and whether it is kept only who listens there will know.
+	Stream   string
+	Sequence uint64
+
+	// Duplicate says that it had been published before under the same Nats-Msg-Id, and that every queue and stream that keeps it had it already.
+	Duplicate bool
 }
 
 // Queue is a queue of the engine with its description.
@@ -63,8 +71,13 @@ func (t *tenant) publishLive(m *Message, mayWait bool) error {
 			return err
 		}
 	}
+	return t.publishCopy(m, m.Reply, mayWait)
+}
+
+// publishCopy hands m to the server with a reply subject that may be another than its own.
+func (t *tenant) publishCopy(m *Message, reply string, mayWait bool) error {
 	var block [256]byte
-	err := t.live.publish(m.Subject, m.Reply, appendBusHeader(block[:0], m.Header), m.Data, mayWait)
+	err := t.live.publish(m.Subject, reply, appendBusHeader(block[:0], m.Header), m.Data, mayWait)
 	if err != nil {
 		return &Error{Code: CodeUnavailable, Detail: "the bus does not take messages", Err: err}
 	}
@@ -93,6 +106,7 @@ type tenant struct {
 	requests *requests
 	routes   *routes
 	queues   *registry
+	streams  *streams
 
 	// set by restore
 	definitions *Table // durable queues
@@ -102,6 +116,9 @@ type tenant struct {
 	router atomic.Pointer[Router]
 
 	ingesting struct{ messages, bytes atomic.Int64 } // from native clients and not kept yet
+
+	publishing publishing
+	synced     syncs
 
 	generation atomic.Uint64
 }

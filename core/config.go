@@ -13,7 +13,7 @@ type Config struct {
 	NATSListen   string        // address of the NATS door; "" or "off" keeps it closed (the server then listens on a random loopback port that lets nobody in)
 	MQTTListen   string        // address of the MQTT door; "" or "off" keeps it closed
 	Durability   string        // "sync" (default): acknowledged means synced to disk. "os": written to the operating system
-	MaxMessage   int           // bytes of payload and headers a message may have; default 16 MiB, at most 64 MiB
+	MaxMessage   int           // bytes of payload and headers a message may have; default 16 MiB, at most 128 MiB
 	QueueMemory  int64         // bytes of records all queues together may keep in memory; default 512 MiB
 	DiskFree     int64         // below so many free bytes on DataDir's disk publishing is blocked; 0: 50 MB, negative: never
 	ServerName   string        // default: a stable name kept in DataDir
@@ -28,7 +28,7 @@ const (
 	durabilityOS   = "os"
 
 	defaultMaxMessage   = 16 << 20
-	largestMaxMessage   = 64 << 20
+	largestMaxMessage   = 128 << 20
 	defaultQueueMemory  = 512 << 20
 	defaultDiskFree     = 50_000_000
 	defaultDrainTimeout = 10 * time.Second

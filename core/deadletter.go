@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"portico/core/queue"
@@ -59,7 +60,8 @@ func (b *Bus) Bury(queues []*Queue, r queue.Record, done func(error)) {
 		done(nil)
 		return
 	}
-	all := &joint{done: done, meaning: deadLetterError}
+	r.ID = queue.ID{} // it may come again, by another way
+	all := &joint{done: func(_ bool, err error) { done(err) }, meaning: deadLetterError}
 	all.left.Store(int64(len(queues)))
 	for _, q := range queues {
 		q.AppendFunc(r, all.one)
@@ -74,13 +76,43 @@ func (t *tenant) buryOnSubject(q *Queue, subject string, d queue.Dead, done func
 	}
 	m = &Message{Subject: subject, Header: withDeath(m.Header, q.config.Name, d), Data: m.Data}
 	queues, _ := t.route(m, nil)
-	if t.interest(m.Subject) {
-		if err := t.publishLive(m, false); err != nil {
+	keep := func(err error) {
+		if err != nil {
 			done(err)
 			return
 		}
+		t.keep(m, queue.ID{}, queues, func(_ bool, err error) { done(err) })
 	}
-	t.keep(m, queues, done)
+	switch live := unnamed(m); {
+	case !t.interest(subject):
+		keep(nil)
+	case t.streamOf(subject) == "":
+		keep(t.publishLive(live, false))
+	default:
+		t.publishToStream(live, false, func(_ pubAck, err error) { keep(streamGraveError(err)) })
+	}
+}
+
+// unnamed returns m without what makes a stream refuse it as one that it has had, or at that moment: it died, and comes by another way.
+func unnamed(m *Message) *Message {
+	h := Header{}
+	for name, values := range m.Header {
+		if !strings.EqualFold(name, headerMsgID) && !hasPrefixFold(name, expectPrefix) {
+			h[name] = values
+		}
+	}
+	return &Message{Subject: m.Subject, Header: h, Data: m.Data}
+}
+
+// streamGraveError is what a stream's refusal of a dead letter means: one that is full, or does not take what is as large, does not want it.
+func streamGraveError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if code := AsError(err).Code; code == CodeUnavailable || errors.Is(err, errManyAcks) {
+		return err
+	}
+	return nil
 }
 
 // deathCertificate returns a dead record with the circumstances added, in its own form.

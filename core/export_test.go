@@ -1,5 +1,15 @@
 package core
 
+import (
+	"context"
+	"time"
+)
+
+// SweepObjects removes chunks without an object that are older than age.
+func (g *Gateway) SweepObjects(ctx context.Context, age time.Duration) {
+	g.tenant.streams.sweep(ctx, age)
+}
+
 // HiddenAddr is where the embedded server listens although the NATS door is closed.
 func (g *Gateway) HiddenAddr() string { return g.server.Addr().String() }
 
@@ -15,5 +25,12 @@ func (g *Gateway) CutLinks() {
 		if conn != nil {
 			conn.Close()
 		}
+	}
+}
+
+// CutStreams ends the connection to the streams behind the gateway's back.
+func (g *Gateway) CutStreams() {
+	if err := g.tenant.streams.nc.ForceReconnect(); err != nil {
+		panic(err)
 	}
 }

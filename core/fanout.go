@@ -169,7 +169,7 @@ func unavailable(err error) error {
 // open makes a Message of what came from the server. A status is readable as a header, as client libraries show it; what only the
 // server and the gateway tell each other is taken off.
 func (lm *linkMessage) open() *Message {
-	m := &Message{Subject: lm.subject, Reply: lm.reply, Data: lm.data}
+	m := &Message{Subject: lm.subject, Reply: shownReply(lm.reply), Data: lm.data}
 	if len(lm.header) == 0 {
 		return m
 	}

@@ -122,6 +122,11 @@ func (g *Gateway) openTenant(name string) (*tenant, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if t.streams, err = openStreams(g.ctx, g); err != nil {
+		t.end()
+		return nil, err
+	}
 	t.fans = &fanout{link: t.doors, topics: map[string]*topic{}}
 	t.ingress = newIngress(t.natives, t.ingest)
 	if err := t.begin(g.ctx); err != nil {
@@ -149,6 +154,7 @@ func (t *tenant) begin(ctx context.Context) error {
 // end closes queues, then connections.
 func (t *tenant) end() {
 	t.closeQueues()
+	t.streams.close()
 	for _, l := range []*link{t.natives, t.doors, t.live} {
 		if l != nil {
 			l.close()

@@ -142,30 +142,30 @@ func (t *tenant) ingest(lm linkMessage) {
 		t.refuseRequest(m)
 		return
 	}
-	answer := func(error) {}
+	answer := func(bool, error) {}
 	if m.Reply != "" && (byRouter < len(queues) || expectsPubAck(header)) {
 		reply := m.Reply
 		m.Reply = "" // the publisher wants to know that it is kept, not what a consumer thinks of it
 		if err := expectation(header); err != nil {
-			t.answerPublish(reply, err)
+			t.answerPublish(reply, false, err)
 			return
 		}
-		answer = func(err error) { t.answerPublish(reply, err) }
+		answer = func(duplicate bool, err error) { t.answerPublish(reply, duplicate, err) }
 	}
 	size := int64(len(lm.data) + len(lm.header))
 	if err := t.admitIngest(len(queues), size); err != nil {
 		t.gateway.metrics.ingestDropped.Inc()
-		answer(err)
+		answer(false, err)
 		return
 	}
-	t.keep(m, queues, func(err error) {
+	t.keep(m, messageID(ofNatives, "", m.Header), queues, func(duplicate bool, err error) {
 		t.ingesting.messages.Add(-1)
 		t.ingesting.bytes.Add(-size)
 		if err != nil {
 			t.gateway.metrics.ingestDropped.Inc()
 			t.gateway.log.Debug("native publish not kept", "err", err)
 		}
-		answer(err)
+		answer(duplicate, err)
 	})
 }
 
@@ -196,18 +196,21 @@ func (t *tenant) refuseRequest(m *Message) {
 // expectsPubAck tells a JetStream publish that says so from a request.
 func expectsPubAck(h Header) bool {
 	for name := range h {
-		if strings.EqualFold(name, "Nats-Msg-Id") || hasPrefixFold(name, "Nats-Expected-") {
+		if strings.EqualFold(name, headerMsgID) || hasPrefixFold(name, expectPrefix) {
 			return true
 		}
 	}
 	return false
 }
 
+// expectPrefix begins the headers that say what a publisher thinks is the state of a stream.
+const expectPrefix = "Nats-Expected-"
+
 // expectation returns an error for what a queue cannot promise: it has no sequence that a publisher could expect.
 func expectation(h Header) error {
 	for name, values := range h {
 		switch {
-		case !hasPrefixFold(name, "Nats-Expected-"):
+		case !hasPrefixFold(name, expectPrefix):
 		case !strings.EqualFold(name, "Nats-Expected-Stream"):
 			return &pubAckError{400, 10071, "wrong last sequence: a queue has none"}
 		case len(values) > 0 && values[0] != pubAckStream:
@@ -234,9 +237,13 @@ type pubAckError struct {
 // Error implements error.
 func (e *pubAckError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.Number) }
 
-// answerPublish answers like a JetStream stream: an acknowledgement when err is nil. The sequence number is 0, for a message may be in several queues.
-func (t *tenant) answerPublish(reply string, err error) {
-	if err == nil {
+// answerPublish answers like a JetStream stream: an acknowledgement when err is nil; duplicate: it had been kept before. The sequence number is 0, for a message may be in several queues.
+func (t *tenant) answerPublish(reply string, duplicate bool, err error) {
+	switch {
+	case err == nil && duplicate:
+		t.sendAnswer(reply, nil, []byte(`{"stream":"`+pubAckStream+`","seq":0,"duplicate":true}`))
+		return
+	case err == nil:
 		t.sendAnswer(reply, nil, []byte(`{"stream":"`+pubAckStream+`","seq":0}`))
 		return
 	}

@@ -1,8 +1,12 @@
 package core
 
 import (
+	"cmp"
 	"context"
+	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Key-value buckets are JetStream's own, in the tenant's account. To put needs the permission to publish on $KV.bucket.key, as over NATS; to get that to publish on the API subject
@@ -36,65 +40,151 @@ type KVEntry struct {
 	Operation string // "put", "delete", "purge"
 }
 
+// maxHistory is how many values of a key a bucket can keep.
+const maxHistory = 64
+
 // CreateBucket creates a bucket, or finds the one of that name and those properties. CodePreconditionFailed when it is there with others, CodeInvalid, CodePermissionDenied.
 func (b *Bus) CreateBucket(ctx context.Context, cfg BucketConfig) (info BucketInfo, created bool, err error) {
-	return BucketInfo{}, false, Errorf(CodeUnimplemented, "key-value")
+	s, err := b.onBucket(mayCreateStream, cfg.Name, bucketPrefix+cfg.Name)
+	if err != nil {
+		return BucketInfo{}, false, err
+	}
+	if cfg, err = cfg.normal(); err != nil {
+		return BucketInfo{}, false, err
+	}
+	js := cfg.onto(jetstream.StreamConfig{
+		Name: bucketPrefix + cfg.Name, Subjects: []string{"$KV." + cfg.Name + ".>"}, MaxMsgs: -1, MaxConsumers: -1, AllowDirect: true, AllowRollup: true, DenyDelete: true,
+		Discard: jetstream.DiscardNew,
+	})
+	found, created, err := s.ensure(ctx, js, "bucket", cfg.Name, func(js *jetstream.StreamConfig) string {
+		there := configOfBucket(js)
+		return cfg.differs(&there)
+	})
+	if err != nil {
+		return BucketInfo{}, false, err
+	}
+	return bucketOf(found), created, nil
 }
 
-// UpdateBucket changes the properties of a bucket. CodeNotFound, CodeInvalid.
+// UpdateBucket changes the properties of a bucket to these: what cfg leaves out is the default again. CodeNotFound, CodeInvalid.
 func (b *Bus) UpdateBucket(ctx context.Context, cfg BucketConfig) (BucketInfo, error) {
-	return BucketInfo{}, Errorf(CodeUnimplemented, "key-value")
+	s, err := b.onBucket(mayUpdateStream, cfg.Name, bucketPrefix+cfg.Name)
+	if err != nil {
+		return BucketInfo{}, err
+	}
+	if cfg, err = cfg.normal(); err != nil {
+		return BucketInfo{}, err
+	}
+	info, err := s.alter(ctx, bucketPrefix+cfg.Name, cfg.onto)
+	if err != nil {
+		return BucketInfo{}, noBucket(err, cfg.Name)
+	}
+	return bucketOf(info), nil
 }
 
 // Bucket describes a bucket. CodeNotFound.
 func (b *Bus) Bucket(ctx context.Context, name string) (BucketInfo, error) {
-	return BucketInfo{}, Errorf(CodeUnimplemented, "key-value")
+	s, err := b.onBucket(mayReadConfig, name, bucketPrefix+name)
+	if err != nil {
+		return BucketInfo{}, err
+	}
+	info, err := s.streamInfo(ctx, bucketPrefix+name)
+	if err != nil {
+		return BucketInfo{}, noBucket(err, name)
+	}
+	return bucketOf(info), nil
 }
 
-// Buckets lists the buckets by name, those behind after, at most limit.
+// Buckets lists the buckets by name, those behind after, at most limit (1 to 1000).
 func (b *Bus) Buckets(ctx context.Context, after string, limit int) ([]BucketInfo, error) {
-	return nil, Errorf(CodeUnimplemented, "key-value")
+	infos, err := b.listStreams(ctx, bucketPrefix+after, limit, func(name string) bool { return strings.HasPrefix(name, bucketPrefix) })
+	if err != nil {
+		return nil, err
+	}
+	out := make([]BucketInfo, len(infos))
+	for i, info := range infos {
+		out[i] = bucketOf(info)
+	}
+	return out, nil
 }
 
 // DeleteBucket deletes a bucket with everything in it. CodeNotFound.
 func (b *Bus) DeleteBucket(ctx context.Context, name string) error {
-	return Errorf(CodeUnimplemented, "key-value")
+	s, err := b.onBucket(mayDeleteStream, name, bucketPrefix+name)
+	if err != nil {
+		return err
+	}
+	return noBucket(s.remove(ctx, bucketPrefix+name), name)
 }
 
-// Get returns the value of a key, or with a revision other than 0 what it was then. CodeNotFound, also for a deleted one.
-func (b *Bus) Get(ctx context.Context, bucket, key string, revision uint64) (KVEntry, error) {
-	return KVEntry{}, Errorf(CodeUnimplemented, "key-value")
+// noBucket says that there is no bucket where its stream was not found. Other errors, and nil, stay as they are.
+func noBucket(err error, bucket string) error {
+	if err == nil || codeOf(err) != CodeNotFound {
+		return err
+	}
+	return &Error{Code: CodeNotFound, Detail: "there is no bucket " + quote(bucket), Err: err}
 }
 
-// PutCondition is what must be true for a change of a key. The zero value: nothing.
-type PutCondition struct {
-	Absent   bool   // there is no value (deleted counts as none)
-	Revision uint64 // the value's revision is this; 0: whatever
+// normal returns cfg with its defaults filled in, or CodeInvalid for what it cannot be.
+func (cfg BucketConfig) normal() (BucketConfig, error) {
+	cfg.History, cfg.Storage, cfg.Replicas = cmp.Or(cfg.History, 1), cmp.Or(cfg.Storage, storeFile), cmp.Or(cfg.Replicas, 1)
+	if cfg.History > maxHistory {
+		return cfg, Errorf(CodeInvalid, "history %d: want 1 to %d", cfg.History, maxHistory)
+	}
+	if cfg.MaxValueSize < 0 {
+		return cfg, Errorf(CodeInvalid, "max_value_size %d: it cannot be negative", cfg.MaxValueSize)
+	}
+	return cfg, checkStore(cfg.Description, cfg.Storage, cfg.TTL, cfg.MaxBytes, cfg.Replicas)
 }
 
-// Put sets a key's value when the condition holds and returns the new revision when it is on disk. CodePreconditionFailed with the present revision in the detail, CodeNotFound without
-// the bucket, CodeTooLarge, CodeInvalid.
-func (b *Bus) Put(ctx context.Context, bucket, key string, value []byte, when PutCondition) (uint64, error) {
-	return 0, Errorf(CodeUnimplemented, "key-value")
+// checkStore checks what buckets of both kinds have.
+func checkStore(description, storage string, ttl time.Duration, maxBytes int64, replicas int) error {
+	switch {
+	case storage != storeFile && storage != storeMemory:
+		return Errorf(CodeInvalid, "storage %q: want one of %q", storage, []string{storeFile, storeMemory})
+	case ttl < 0 || ttl > maxStreamTime:
+		return Errorf(CodeInvalid, "ttl %v: it cannot be negative", ttl)
+	case maxBytes < 0:
+		return Errorf(CodeInvalid, "max_bytes %d: it cannot be negative", maxBytes)
+	case replicas < 0:
+		return Errorf(CodeInvalid, "replicas %d: it cannot be negative", replicas)
+	}
+	return checkDescription(description)
 }
 
-// DeleteKey deletes a key's value (purge: and its history) when the condition holds. CodeNotFound without the bucket; a key without value is no error. CodePreconditionFailed.
-func (b *Bus) DeleteKey(ctx context.Context, bucket, key string, purge bool, when PutCondition) error {
-	return Errorf(CodeUnimplemented, "key-value")
+// onto is what StreamConfig.onto is.
+func (cfg *BucketConfig) onto(js jetstream.StreamConfig) jetstream.StreamConfig {
+	js.Description, js.MaxMsgsPerSubject, js.MaxAge, js.Duplicates = cfg.Description, int64(cfg.History), cfg.TTL, defaultDuplicates
+	if cfg.TTL > 0 {
+		js.Duplicates = min(js.Duplicates, cfg.TTL)
+	}
+	js.MaxBytes, js.MaxMsgSize, js.Storage, js.Replicas = limited(cfg.MaxBytes), limited(cfg.MaxValueSize), storageOf(cfg.Storage), cfg.Replicas
+	return js
 }
 
-// History returns what a bucket has kept of a key, oldest first. CodeNotFound.
-func (b *Bus) History(ctx context.Context, bucket, key string) ([]KVEntry, error) {
-	return nil, Errorf(CodeUnimplemented, "key-value")
+func configOfBucket(js *jetstream.StreamConfig) BucketConfig {
+	return BucketConfig{
+		Name: strings.TrimPrefix(js.Name, bucketPrefix), Description: js.Description, History: uint8(min(max(js.MaxMsgsPerSubject, 0), 255)), TTL: js.MaxAge,
+		MaxBytes: unlimited(js.MaxBytes), MaxValueSize: unlimited(js.MaxMsgSize), Storage: storageWord(js.Storage), Replicas: js.Replicas,
+	}
 }
 
-// Keys lists keys that have a value and match pattern (">" is all), in order, those behind after, at most limit.
-func (b *Bus) Keys(ctx context.Context, bucket, pattern, after string, limit int) ([]string, error) {
-	return nil, Errorf(CodeUnimplemented, "key-value")
+// differs names the first property in which two buckets differ, "" if there is none.
+func (cfg *BucketConfig) differs(from *BucketConfig) string {
+	for _, p := range []struct {
+		field string
+		same  bool
+	}{
+		{"description", cfg.Description == from.Description}, {"history", cfg.History == from.History}, {"ttl", cfg.TTL == from.TTL}, {"max_bytes", cfg.MaxBytes == from.MaxBytes},
+		{"max_value_size", cfg.MaxValueSize == from.MaxValueSize}, {"storage", cfg.Storage == from.Storage}, {"replicas", cfg.Replicas == from.Replicas},
+	} {
+		if !p.same {
+			return p.field
+		}
+	}
+	return ""
 }
 
-// Watch calls changed with the present values of the keys that match pattern (from 0), or with the changes behind revision from, and then with every change, until ctx ends (nil), changed
-// returns an error, or the bucket is gone (CodeNotFound). After the values that were there when it began changed is called once with nil.
-func (b *Bus) Watch(ctx context.Context, bucket, pattern string, from uint64, changed func(*KVEntry) error) error {
-	return Errorf(CodeUnimplemented, "key-value")
+func bucketOf(info *jetstream.StreamInfo) BucketInfo {
+	return BucketInfo{Config: configOfBucket(&info.Config), Values: info.State.Msgs, Bytes: info.State.Bytes}
 }

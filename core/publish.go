@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"portico/core/queue"
 )
 
 // Publish routes m by its subject: to every bound queue (core bindings and the router), and one live copy to the bus when anybody
-// listens. It returns when every queue has it as durably as it promises; on ctx's end it may or may not be kept. m must not be changed afterwards.
+// listens. It returns when every queue has it as durably as it promises, and the stream that captures its subject, if m has no Reply; on ctx's end it may or may not be kept. m must not
+// be changed afterwards. With a Nats-Msg-Id each queue keeps it once in 2 minutes, as far as the same user publishes it, and each stream once in its own window; see Receipt.Duplicate.
 // Command headers are stripped (see cleaned). Errors: CodeInvalid (illegal subject or header), CodePermissionDenied, CodeTooLarge,
-// CodeResourceExhausted, CodeUnavailable, and ctx's.
+// CodeResourceExhausted, CodeUnavailable, CodePreconditionFailed (a stream is not as the Nats-Expected-… headers have it), and ctx's. After an error some of those who are to keep it
+// may have it.
 func (b *Bus) Publish(ctx context.Context, m *Message) (Receipt, error) {
 	type outcome struct {
 		receipt Receipt
@@ -42,29 +42,34 @@ func (b *Bus) PublishAsync(m *Message, done func(Receipt, error)) {
 		return
 	}
 	queues, _ := b.tenant.route(m, nil)
-	b.tenant.distribute(m, queues, done)
+	b.tenant.distribute(m, b.idOf(m), queues, done)
 }
 
 // Append puts m into q, whatever its subject, and calls done once when q keeps it; done may come from any goroutine, perhaps before Append returns, and must not block.
-// What Publish checks and strips is checked and stripped here too. m must not be changed afterwards. Errors: as Publish, and CodeNotFound when q was deleted.
-func (b *Bus) Append(q *Queue, m *Message, done func(error)) {
+// With a Nats-Msg-Id q keeps it once, as with Publish. What Publish checks and strips is checked and stripped here too. m must not be changed afterwards. Errors: as Publish, and CodeNotFound when q was deleted.
+func (b *Bus) Append(q *Queue, m *Message, done func(Receipt, error)) {
 	m, err := b.admitTo(q, m)
 	if err != nil {
-		done(err)
+		done(Receipt{}, err)
 		return
 	}
 	record, waiting := SealRecord(m), b.tenant.gateway.underway
+	record.ID = b.idOf(m)
 	size := int64(len(record.Data))
 	if err := waiting.enter(size); err != nil {
-		done(err)
+		done(Receipt{}, err)
 		return
 	}
 	q.AppendFunc(record, func(err error) {
 		waiting.leave(size)
-		if err != nil {
-			err = appendFailed(err)
+		switch {
+		case err == nil:
+			done(Receipt{Queues: 1}, nil)
+		case errors.Is(err, queue.ErrDuplicate):
+			done(Receipt{Queues: 1, Duplicate: true}, nil)
+		default:
+			done(Receipt{}, appendFailed(err))
 		}
-		done(err)
 	})
 }
 
@@ -127,94 +132,4 @@ func (b *Bus) checkReply(reply string) error {
 		return Errorf(CodePermissionDenied, "reply to %q: subjects that begin with $ belong to the bus", reply)
 	}
 	return checkSubject(reply)
-}
-
-// distribute gives m to the queues and to whoever listens.
-func (t *tenant) distribute(m *Message, queues []*Queue, done func(Receipt, error)) {
-	if err := t.gateway.accepts(len(queues)); err != nil {
-		done(Receipt{}, err)
-		return
-	}
-	var size int64
-	if len(queues) > 0 {
-		size = int64(len(m.Data))
-	}
-	waiting := t.gateway.underway
-	if err := waiting.enter(size); err != nil {
-		done(Receipt{}, err)
-		return
-	}
-	receipt := Receipt{Queues: len(queues), Live: t.interest(m.Subject)}
-	if receipt.Live {
-		if err := t.publishLive(m, true); err != nil {
-			waiting.leave(size)
-			done(Receipt{}, err)
-			return
-		}
-	}
-	t.keep(m, queues, func(err error) {
-		waiting.leave(size)
-		if err != nil {
-			done(Receipt{}, err)
-			return
-		}
-		done(receipt, nil)
-	})
-}
-
-// keep appends one record of m to all queues and calls done when all of them have it, with the first error if there was one. A queue that was deleted
-// meanwhile counts as if the message had come a moment earlier.
-func (t *tenant) keep(m *Message, queues []*Queue, done func(error)) {
-	switch len(queues) {
-	case 0:
-		done(nil)
-	case 1:
-		queues[0].AppendFunc(SealRecord(m), func(err error) { done(appendError(err)) })
-	default:
-		record := SealRecord(m)
-		all := &joint{done: done, meaning: appendError}
-		all.left.Store(int64(len(queues)))
-		for _, q := range queues {
-			q.AppendFunc(record, all.one)
-		}
-	}
-}
-
-// joint calls done when all of several appends were answered.
-type joint struct {
-	done    func(error)
-	meaning func(error) error // of a failed append to done
-	left    atomic.Int64
-
-	mu  sync.Mutex
-	err error // guarded by mu
-}
-
-func (j *joint) one(err error) {
-	if err = j.meaning(err); err != nil {
-		j.mu.Lock()
-		if j.err == nil {
-			j.err = err
-		}
-		j.mu.Unlock()
-	}
-	if j.left.Add(-1) == 0 {
-		j.done(j.err) // all writers are done with it
-	}
-}
-
-// appendError is what a failed append means to a publisher, who named no queue: one that has gone meanwhile is none it was bound to.
-func appendError(err error) error {
-	if err == nil || errors.Is(err, queue.ErrDeleted) {
-		return nil
-	}
-	return appendFailed(err)
-}
-
-// appendFailed gives a failed append its code. What the store says is for the log alone: to the publisher the queue is not available now.
-func appendFailed(err error) error {
-	if e := AsError(err); e.Code != CodeInternal {
-		return e
-	}
-	return &Error{Code: CodeUnavailable, Detail: "the queue could not keep the message", Err: err}
 }

@@ -13,10 +13,14 @@ import (
 // maxRequests bounds the requests of a tenant that wait for their answers on this node.
 const maxRequests = 1 << 16
 
+// ownInboxes begins the inboxes of the gateway itself.
+const ownInboxes = inboxes + "portico-"
+
 // requests are the doors' requests that wait for an answer. All share one inbox subscription; an answer is found by the number
 // behind the inbox's prefix, which is random, so that only whoever got the request knows where the answer goes.
 type requests struct {
 	prefix string
+	acks   acks // streams' acknowledgements come the same way
 
 	// guarded by mu
 	mu      sync.Mutex
@@ -28,7 +32,7 @@ func newRequests() *requests {
 	if err != nil {
 		panic(err) // crypto/rand does not fail
 	}
-	return &requests{prefix: inboxes + name.Text(36) + ".", waiting: map[uint64]chan<- *Message{}}
+	return &requests{prefix: ownInboxes + name.Text(36) + ".", waiting: map[uint64]chan<- *Message{}}
 }
 
 // expect returns a new inbox and its number; what is published there comes once, to answer.
@@ -54,13 +58,15 @@ func (r *requests) take(number uint64) chan<- *Message {
 }
 
 // answer hands m to the request that waits for it on this node, without a way through the server. False: m is not for one of our inboxes; it is
-// true when the request is over, because then nobody else wants m either.
+// true when the request is over, because then nobody else wants m either. Where a stream acknowledges nobody else has anything to say.
 func (r *requests) answer(m *Message) bool {
 	tail, ours := strings.CutPrefix(m.Subject, r.prefix)
 	if !ours {
 		return false
 	}
-	r.settle(tail, m)
+	if !strings.HasPrefix(tail, ackMark) {
+		r.settle(tail, m)
+	}
 	return true
 }
 
@@ -74,9 +80,12 @@ func (r *requests) settle(tail string, m *Message) {
 	}
 }
 
-// arrived takes answers of native clients. It runs on the link's reading goroutine.
+// arrived takes answers of native clients, and acknowledgements of streams. It runs on the link's reading goroutine.
 func (r *requests) arrived(lm linkMessage) {
-	if tail, ours := strings.CutPrefix(lm.subject, r.prefix); ours {
+	tail, ours := strings.CutPrefix(lm.subject, r.prefix)
+	if number, ack := strings.CutPrefix(tail, ackMark); ours && ack {
+		r.acks.arrived(number, lm.data)
+	} else if ours {
 		r.settle(tail, lm.open())
 	}
 }

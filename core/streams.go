@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A stream is JetStream's own: a log of the messages on its subjects, in the tenant's account, where NATS clients see the same streams under the same names. What
@@ -55,7 +57,7 @@ type PurgeOptions struct {
 
 // ReadOptions say where to read a stream, and how much.
 type ReadOptions struct {
-	From     uint64    // first sequence number; 0 and 1: the oldest there is
+	From     uint64    // first sequence number; 1: the oldest there is. 0: the same for ReadStream, and for FollowStream what comes from now on
 	Since    time.Time // if set: the first message stored then or later; not together with From
 	Subjects []string  // patterns, any of which must match; none: all
 	Limit    int       // messages, at least 1
@@ -111,97 +113,192 @@ const (
 // CreateStream creates a stream, or finds the one of that name and those properties; created tells which. CodePreconditionFailed when it is there with others, or when its
 // subjects overlap another stream's; CodeInvalid, CodePermissionDenied, CodeUnavailable. It is on disk when CreateStream returns.
 func (b *Bus) CreateStream(ctx context.Context, cfg StreamConfig) (info StreamInfo, created bool, err error) {
-	return StreamInfo{}, false, Errorf(CodeUnimplemented, "streams")
+	s, err := b.onStream(mayCreateStream, cfg.Name)
+	if err != nil {
+		return StreamInfo{}, false, err
+	}
+	want, err := b.wanted(cfg)
+	if err != nil {
+		return StreamInfo{}, false, err
+	}
+	js := want.onto(jetstream.StreamConfig{MaxConsumers: -1, AllowDirect: true})
+	found, created, err := s.ensure(ctx, js, "stream", cfg.Name, func(js *jetstream.StreamConfig) string {
+		there := configOfStream(js)
+		return want.differs(&there)
+	})
+	if err != nil {
+		return StreamInfo{}, false, err
+	}
+	return infoOf(found), created, nil
 }
 
-// UpdateStream changes the properties of a stream. CodeNotFound; CodeInvalid for what cannot change.
+// wanted checks what a stream is to be and fills in the defaults.
+func (b *Bus) wanted(cfg StreamConfig) (StreamConfig, error) {
+	if ofBucket(cfg.Name) {
+		return cfg, Errorf(CodeInvalid, "stream name %q: those that begin with %s and %s belong to buckets", cfg.Name, bucketPrefix, objectPrefix)
+	}
+	cfg, err := cfg.normal()
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, b.checkSubjects(&cfg)
+}
+
+// UpdateStream changes the properties of a stream to these: what cfg leaves out is the default again. CodeNotFound; CodeInvalid for what cannot change.
 func (b *Bus) UpdateStream(ctx context.Context, cfg StreamConfig) (StreamInfo, error) {
-	return StreamInfo{}, Errorf(CodeUnimplemented, "streams")
+	s, err := b.onStream(mayUpdateStream, cfg.Name)
+	if err != nil {
+		return StreamInfo{}, err
+	}
+	want, err := b.wanted(cfg)
+	if err != nil {
+		return StreamInfo{}, err
+	}
+	info, err := s.alter(ctx, cfg.Name, want.onto)
+	if err != nil {
+		return StreamInfo{}, err
+	}
+	return infoOf(info), nil
 }
 
 // Stream describes a stream. CodeNotFound.
 func (b *Bus) Stream(ctx context.Context, name string) (StreamInfo, error) {
-	return StreamInfo{}, Errorf(CodeUnimplemented, "streams")
+	s, err := b.onStream(mayReadConfig, name)
+	if err != nil {
+		return StreamInfo{}, err
+	}
+	info, err := s.streamInfo(ctx, name)
+	if err != nil {
+		return StreamInfo{}, err
+	}
+	return infoOf(info), nil
 }
 
-// Streams lists the streams by name, those behind after, at most limit. Those of buckets and of the gateway itself are not among them.
+// Streams lists the streams by name, those behind after, at most limit (1 to 1000). Those of buckets and of the gateway itself are not among them.
 func (b *Bus) Streams(ctx context.Context, after string, limit int) ([]StreamInfo, error) {
-	return nil, Errorf(CodeUnimplemented, "streams")
+	infos, err := b.listStreams(ctx, after, limit, func(name string) bool { return !ownStream(name) && !ofBucket(name) })
+	if err != nil {
+		return nil, err
+	}
+	out := make([]StreamInfo, len(infos))
+	for i, info := range infos {
+		out[i] = infoOf(info)
+	}
+	return out, nil
+}
+
+// listStreams describes the streams that keep wants.
+func (b *Bus) listStreams(ctx context.Context, after string, limit int, keep func(string) bool) ([]*jetstream.StreamInfo, error) {
+	s, err := b.jetStream(mayListStreams)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkLimit(limit); err != nil {
+		return nil, err
+	}
+	names, err := s.streamNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.list(ctx, behind(names, after, limit, keep))
 }
 
 // DeleteStream deletes a stream with everything in it. CodeNotFound.
 func (b *Bus) DeleteStream(ctx context.Context, name string) error {
-	return Errorf(CodeUnimplemented, "streams")
+	s, err := b.onStream(mayDeleteStream, name)
+	if err != nil {
+		return err
+	}
+	return s.remove(ctx, name)
 }
 
 // PurgeStream removes messages and tells how many. CodeNotFound, CodeInvalid.
 func (b *Bus) PurgeStream(ctx context.Context, name string, what PurgeOptions) (uint64, error) {
-	return 0, Errorf(CodeUnimplemented, "streams")
+	s, err := b.onStream(mayPurgeStream, name)
+	if err != nil {
+		return 0, err
+	}
+	if what.Before > 0 && what.Keep > 0 {
+		return 0, Errorf(CodeInvalid, "before and keep exclude each other")
+	}
+	if what.Subject != "" {
+		if err := checkPattern(what.Subject); err != nil {
+			return 0, err
+		}
+	}
+	purged, err := s.purge(ctx, name, what)
+	if err != nil {
+		return 0, err
+	}
+	return purged, s.synced(ctx)
+}
+
+// purge removes messages.
+func (s *streams) purge(ctx context.Context, name string, what PurgeOptions) (uint64, error) {
+	request := struct {
+		Filter   string `json:"filter,omitempty"`
+		Sequence uint64 `json:"seq,omitempty"`
+		Keep     uint64 `json:"keep,omitempty"`
+	}{what.Subject, what.Before, what.Keep}
+	var answer struct {
+		Purged uint64 `json:"purged"`
+	}
+	if err := s.ask(ctx, "STREAM.PURGE."+name, request, &answer); err != nil {
+		return 0, named(err, "stream", name)
+	}
+	return answer.Purged, nil
 }
 
 // StreamMessage returns one message by its sequence number. CodeNotFound.
 func (b *Bus) StreamMessage(ctx context.Context, name string, sequence uint64) (StoredMessage, error) {
-	return StoredMessage{}, Errorf(CodeUnimplemented, "streams")
+	s, err := b.onStream(mayReadStream, name)
+	if err != nil {
+		return StoredMessage{}, err
+	}
+	if sequence == 0 {
+		return StoredMessage{}, Errorf(CodeInvalid, "sequence 0: the first one is 1")
+	}
+	m, err := s.get(ctx, name, getRequest{Sequence: sequence})
+	if err != nil {
+		return StoredMessage{}, err
+	}
+	if err := b.may(maySee, m.Subject); err != nil {
+		return StoredMessage{}, err
+	}
+	return m, nil
 }
 
 // LastStreamMessage returns the newest message of a subject. CodeNotFound.
 func (b *Bus) LastStreamMessage(ctx context.Context, name, subject string) (StoredMessage, error) {
-	return StoredMessage{}, Errorf(CodeUnimplemented, "streams")
+	if err := checkSubject(subject); err != nil {
+		return StoredMessage{}, err
+	}
+	s, err := b.onStream(mayReadLast, name, subject)
+	if err != nil {
+		return StoredMessage{}, err
+	}
+	if err := b.may(maySee, subject); err != nil {
+		return StoredMessage{}, err
+	}
+	return s.get(ctx, name, getRequest{LastOf: subject})
 }
 
 // DeleteStreamMessage removes one message. CodeNotFound.
 func (b *Bus) DeleteStreamMessage(ctx context.Context, name string, sequence uint64) error {
-	return Errorf(CodeUnimplemented, "streams")
-}
-
-// ReadStream reads messages in order, without a consumer and without waiting: fewer than the limit when there are no more now. next is the sequence number to go on from.
-func (b *Bus) ReadStream(ctx context.Context, name string, o ReadOptions) (messages []StoredMessage, next uint64, err error) {
-	return nil, 0, Errorf(CodeUnimplemented, "streams")
-}
-
-// FollowStream calls deliver with the messages that match, from o.From (or o.Since) on, in order and each once, first those that are there, then those that come, until ctx
-// ends (nil), deliver returns an error (that error), or the stream is gone (CodeNotFound). from 0 means: what comes from now on. If messages behind the place have been
-// removed meanwhile, gap is called first with the sequence numbers from and to (both included) that are missing; it may be nil. Many may follow one stream at little cost:
-// they share what has just been stored. o.Limit and o.MaxBytes are not used.
-func (b *Bus) FollowStream(ctx context.Context, name string, o ReadOptions, deliver func([]StoredMessage) error, gap func(from, to uint64) error) error {
-	return Errorf(CodeUnimplemented, "streams")
-}
-
-// StreamOf returns the name of the stream that keeps what is published on subject, "" if there is none. It waits for nothing.
-func (b *Bus) StreamOf(subject string) string { return "" }
-
-// CreateConsumer creates a pull consumer, or finds the one of that name and those properties. CodeNotFound without the stream, CodePreconditionFailed, CodeInvalid.
-func (b *Bus) CreateConsumer(ctx context.Context, stream string, cfg ConsumerConfig) (info ConsumerInfo, created bool, err error) {
-	return ConsumerInfo{}, false, Errorf(CodeUnimplemented, "streams")
-}
-
-// Consumer describes a consumer. CodeNotFound.
-func (b *Bus) Consumer(ctx context.Context, stream, name string) (ConsumerInfo, error) {
-	return ConsumerInfo{}, Errorf(CodeUnimplemented, "streams")
-}
-
-// Consumers lists a stream's consumers by name, those behind after, at most limit. CodeNotFound without the stream.
-func (b *Bus) Consumers(ctx context.Context, stream, after string, limit int) ([]ConsumerInfo, error) {
-	return nil, Errorf(CodeUnimplemented, "streams")
-}
-
-// DeleteConsumer deletes a consumer. CodeNotFound.
-func (b *Bus) DeleteConsumer(ctx context.Context, stream, name string) error {
-	return Errorf(CodeUnimplemented, "streams")
-}
-
-// PauseConsumer stops deliveries until then; the zero time resumes them. CodeNotFound.
-func (b *Bus) PauseConsumer(ctx context.Context, stream, name string, until time.Time) (ConsumerInfo, error) {
-	return ConsumerInfo{}, Errorf(CodeUnimplemented, "streams")
-}
-
-// Fetch lends up to max messages of at most about maxBytes, waiting up to wait for the first (0: not at all). What is on its way when ctx ends returns by itself after AckWait.
-func (b *Bus) Fetch(ctx context.Context, stream, consumer string, max, maxBytes int, wait time.Duration) ([]Lent, error) {
-	return nil, Errorf(CodeUnimplemented, "streams")
-}
-
-// SettleLent settles one lent message by its ticket and returns when the stream has it (for all but StreamExtend). CodePreconditionFailed when it is no longer lent, CodeInvalid for a
-// ticket that is none. delay counts for StreamNak.
-func (b *Bus) SettleLent(ctx context.Context, ticket string, what StreamOutcome, delay time.Duration) error {
-	return Errorf(CodeUnimplemented, "streams")
+	s, err := b.onStream(mayDeleteMessage, name)
+	if err != nil {
+		return err
+	}
+	request := struct {
+		Sequence uint64 `json:"seq"`
+		NoErase  bool   `json:"no_erase"`
+	}{sequence, true}
+	err = s.ask(ctx, "STREAM.MSG.DELETE."+name, request, nil)
+	switch {
+	case isAPIError(err, 10057): // what the server says of a message that is not there
+		return Errorf(CodeNotFound, "stream %q has no message %d, or does not let it be deleted", name, sequence)
+	case err != nil:
+		return named(err, "stream", name)
+	}
+	return s.synced(ctx)
 }

@@ -57,6 +57,7 @@ var layers = map[string]layer{
 	"test":                   {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 	"test/amqp091":           {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 	"test/crash":             {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
+	"test/bench/http":        {inside: []string{"test/gateway"}, outside: true, testOnly: true},
 	"test/bench/scale":       {inside: []string{"test/gateway"}, outside: true, testOnly: true},
 	"test/differential":      {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 	"test/soak":              {inside: []string{"test/gateway"}, outside: true, testOnly: true},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"portico/core"
 	porticov1 "portico/proto/portico/v1"
 )
 
@@ -21,7 +22,7 @@ func (s *service) Append(ctx context.Context, req *porticov1.AppendRequest) (*po
 	s.received(m)
 	begun := time.Now()
 	kept := make(chan error, 1)
-	bus.Append(q, m, func(err error) { kept <- err })
+	bus.Append(q, m, func(_ core.Receipt, err error) { kept <- err })
 	select {
 	case err = <-kept:
 	case <-ctx.Done():

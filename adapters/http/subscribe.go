@@ -1,9 +1,7 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
-	"net/http"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -16,8 +14,6 @@ import (
 const (
 	maxSubjects = 64               // subjects of one request
 	keepAlive   = 15 * time.Second // a comment is sent when nothing else was for so long
-	queueFrames = 8192             // messages waiting for one client …
-	queueBytes  = 8 << 20          // … and their bytes; when full, the client is closed as a slow consumer
 )
 
 // event is the JSON form of a message.
@@ -40,96 +36,69 @@ func eventOf(m *core.Message) event {
 	return e
 }
 
-// outbound is the one bounded queue between the bus and a client. Messages are shared, not copied, and encoded when they are written.
-type outbound struct {
-	wake chan struct{} // immutable; capacity 1
-
-	mu    sync.Mutex // guards the rest
-	queue []*core.Message
-	bytes int
-	slow  bool // it was full: what follows is lost, and the client is told
+// dropped tells a subscriber how many messages it has missed here.
+type dropped struct {
+	Messages int `json:"messages"`
 }
 
-// push never blocks.
-func (o *outbound) push(m *core.Message) {
-	o.mu.Lock()
-	if !o.slow && (len(o.queue) >= queueFrames || len(o.queue) > 0 && o.bytes+len(m.Data) > queueBytes) {
-		o.slow, o.queue = true, nil
-	}
-	if !o.slow {
-		o.queue = append(o.queue, m)
-		o.bytes += len(m.Data)
-	}
-	o.mu.Unlock()
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (o *outbound) take() (queue []*core.Message, slow bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	queue, o.queue, o.bytes = o.queue, nil, 0
-	return queue, o.slow
-}
-
-// subscribe: GET /v1/subscribe?subject=a.>&subject=b&group=g, answered as server-sent events until the client goes, does
-// not keep up, or the gateway stops. The answer's header is sent when the subscriptions are there.
+// subscribe: GET /v1/subscribe?subject=a.>&subject=b&group=g, answered as server-sent events or NDJSON until the client goes, does not keep up, or the gateway stops. The answer's header is sent
+// when the subscriptions are there. With ?stream= it is what that stream keeps of those subjects, and can be resumed: see follow.
 func (a *Adapter) subscribe(c *gin.Context) {
-	subjects := c.QueryArray("subject")
-	if len(subjects) == 0 || len(subjects) > maxSubjects {
-		a.fail(c, core.Errorf(core.CodeInvalid, "name 1 to %d subjects, as in ?subject=orders.>", maxSubjects))
+	if c.Query("stream") != "" {
+		a.subscribeStream(c)
 		return
 	}
-	out := &outbound{wake: make(chan struct{}, 1)}
+	subjects := c.QueryArray("subject")
+	if len(subjects) == 0 || len(subjects) > maxSubjects {
+		a.fail(c, badField("query.subject", "1 to "+strconv.Itoa(maxSubjects)+" subjects, as in ?subject=orders.>", strconv.Itoa(len(subjects))))
+		return
+	}
+	out := newOutbound(slowPolicy(c.DefaultQuery("slow", string(slowClose))))
+	push := func(m *core.Message) { out.push(a.frames.of(m)) }
 	for _, subject := range subjects {
-		s, err := busOf(c).Subscribe(subject, c.Query("group"), out.push)
+		s, err := busOf(c).Subscribe(subject, c.Query("group"), push)
 		if err != nil {
 			a.fail(c, err)
 			return
 		}
 		defer s.Unsubscribe()
 	}
-	h := c.Writer.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no")
-	c.Status(http.StatusOK)
-	s := &stream{c: c, rc: http.NewResponseController(c.Writer), adapter: a}
-	s.run(out)
+	s := a.newEventStream(c, "message")
+	defer s.close()
+	if s.flush() == nil {
+		a.pump(s, out)
+	}
 }
 
-// stream writes events to one client.
-type stream struct {
-	adapter *Adapter
-	c       *gin.Context
-	rc      *http.ResponseController
-	buf     bytes.Buffer
+// subscribeStream is follow under the name of the stream in the query.
+func (a *Adapter) subscribeStream(c *gin.Context) {
+	for _, other := range []string{"group", "slow"} {
+		if _, there := c.GetQuery(other); there {
+			a.fail(c, badField("query."+other, "none, because stream is there", c.Query(other)))
+			return
+		}
+	}
+	c.Params = append(c.Params, gin.Param{Key: "stream", Value: c.Query("stream")})
+	a.follow(c)
 }
 
-func (s *stream) run(out *outbound) {
-	s.buf.WriteString("retry: 2000\n\n")
-	tick := time.NewTicker(keepAlive)
-	defer tick.Stop()
-	for s.flush() == nil {
+// pump writes what comes until the end.
+func (a *Adapter) pump(s *eventStream, out *outbound) {
+	for {
 		select {
 		case <-out.wake:
-			queue, slow := out.take()
-			if s.messages(queue) != nil {
+			t := out.take()
+			if a.deliver(s, out.slow, t) != nil {
 				return
 			}
-			if slow {
-				s.farewell(core.Errorf(core.CodeSlowConsumer, "more than %d messages or %d bytes were waiting", queueFrames, queueBytes))
+			if t.full {
+				a.endStream(s, core.Errorf(core.CodeSlowConsumer, "more than %d messages or %d bytes were waiting", queueFrames, queueBytes))
 				return
 			}
-		case <-tick.C:
-			s.buf.WriteString(": keep-alive\n\n")
-		case <-s.adapter.draining:
-			if queue, _ := out.take(); s.messages(queue) != nil {
-				return
+		case <-a.draining:
+			if a.deliver(s, out.slow, out.take()) == nil {
+				a.endStream(s, nil)
 			}
-			s.farewell(core.Errorf(core.CodeUnavailable, "the gateway stops"))
 			return
 		case <-s.c.Request.Context().Done():
 			return
@@ -137,52 +106,61 @@ func (s *stream) run(out *outbound) {
 	}
 }
 
-// messages writes a batch, flushing when much has gathered.
-func (s *stream) messages(queue []*core.Message) error {
-	for _, m := range queue {
-		if err := s.event("message", eventOf(m)); err != nil {
-			return err
-		}
-		s.adapter.metrics.Out.Inc()
-		s.adapter.metrics.BytesOut.Add(float64(len(m.Data)))
-		if s.buf.Len() < 64<<10 {
-			continue
-		}
-		if err := s.flush(); err != nil {
+// deliver writes a batch, and where messages are missing how many.
+func (a *Adapter) deliver(s *eventStream, slow slowPolicy, t taken) error {
+	tell := func() error { return s.event("", "dropped", dropped{t.dropped}) }
+	if t.dropped > 0 && slow == slowDropOldest {
+		if err := tell(); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (s *stream) event(name string, data any) error {
-	s.buf.WriteString("event: " + name + "\ndata: ")
-	enc := json.NewEncoder(&s.buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(data); err != nil { // ends with a line feed, and has no other
+	if err := s.frames(t.frames, &a.buffers); err != nil {
 		return err
 	}
-	s.buf.WriteByte('\n')
-	return nil
-}
-
-func (s *stream) farewell(err error) {
-	if s.event("error", problemOf(err)) == nil {
-		_ = s.flush() // the client may be gone: nothing is left to do for it
+	for _, x := range t.frames {
+		a.metrics.Out.Inc()
+		a.metrics.BytesOut.Add(float64(len(x.message.Data)))
+		a.frames.forget(x)
 	}
+	if t.dropped > 0 && slow == slowDropNewest {
+		if err := tell(); err != nil {
+			return err
+		}
+	}
+	return s.flush()
 }
 
-func (s *stream) flush() error {
-	if s.buf.Len() == 0 {
+// frames writes messages that are encoded already, in as few writes as eventBatch allows. A stream needs a buffer for them only while it writes.
+func (s *eventStream) frames(all []*frame, buffers *sync.Pool) error {
+	if len(all) == 0 {
 		return nil
 	}
-	if err := s.rc.SetWriteDeadline(time.Now().Add(s.adapter.writeTimeout)); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return s.gone()
+	}
+	if err := s.write(); err != nil { // what came before
 		return err
 	}
-	_, err := s.c.Writer.Write(s.buf.Bytes())
-	s.buf.Reset()
-	if err != nil {
-		return err
+	buffer, ok := buffers.Get().(*[]byte)
+	if !ok {
+		buffer = new([]byte)
 	}
-	return s.rc.Flush()
+	b := (*buffer)[:0]
+	for i, x := range all {
+		b = append(b, x.encoded(s.lines)...)
+		if len(b) < eventBatch && i < len(all)-1 {
+			continue
+		}
+		if err := s.send(b); err != nil {
+			return err
+		}
+		b = b[:0]
+	}
+	if cap(b) <= 2*eventBatch {
+		*buffer = b
+		buffers.Put(buffer)
+	}
+	return nil
 }

@@ -75,7 +75,7 @@ func (c *conn) append(f *frame) error {
 		return err
 	}
 	id, start := f.ID, time.Now()
-	c.bus.Append(q, m, func(err error) {
+	c.bus.Append(q, m, func(_ core.Receipt, err error) {
 		release()
 		if err != nil {
 			c.fail(id, err)

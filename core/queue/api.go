@@ -51,6 +51,7 @@ type Record struct {
 	Data     []byte // belongs to the queue from then on, must not be changed and may be shared with other queues
 	TTL      Bound  // milliseconds that it may wait, beside Rules.TTL
 	Priority uint8  // counts in queues with priorities; above Config.MaxPriority is that
+	ID       ID     // if set: of the records with this ID that come within Config.Remember the queue keeps the first, and refuses the others with ErrDuplicate
 }
 
 // Bound is a number that may be missing: the zero value is no bound.
@@ -82,7 +83,8 @@ func (b *Bound) UnmarshalJSON(text []byte) (err error) {
 // Publisher is told what became of the records it appended. It is compared with ==: use a pointer.
 type Publisher interface {
 	// Appended reports that the records with these tags are kept (err nil) or are not (err says why). It is called from the
-	// queue's goroutine and must not block; tags is valid during the call only.
+	// queue's goroutine and must not block; tags is valid during the call only. ErrDuplicate says that others with the same ID are kept, as durably as the queue
+	// promises: nothing is wrong.
 	Appended(tags []uint64, err error)
 }
 
@@ -149,6 +151,7 @@ type Config struct {
 	SingleActive bool               // only the consumer that came first gets deliveries; when it goes, of those of the highest priority the one that came first
 	Weigh        func(d []byte) int // bytes of a record as Rules.MaxBytes counts them (nil: all). Called from the queue's goroutine and by Open, must not block.
 	Budget       *Budget            // nil: unbounded. Memory for records, shared by the queues of a node.
+	Remember     time.Duration      // how long the ID of a record is remembered from when the record is kept; 0: 2 minutes. Restarts included, unless the queue is in memory.
 	Resident     int64              // bytes of records a durable queue may keep in memory; 0: 32 MiB
 	Idle         func()             // called in a goroutine of its own when the last consumer has gone (nil: not)
 	Unused       func()             // likewise when nobody has used the queue for Rules.Expires; again after as long

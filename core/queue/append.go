@@ -13,7 +13,7 @@ func (q *Queue) Append(r Record, p Publisher, tag uint64) {
 	if r.TTL.Set {
 		ttl = r.TTL.N
 	}
-	if !q.post(op{kind: opAppend, data: r.Data, ttl: ttl, priority: r.Priority, pub: p, tag: tag}) && p != nil {
+	if !q.post(op{kind: opAppend, data: r.Data, ttl: ttl, priority: r.Priority, handle: r.ID.handle(), pub: p, tag: tag}) && p != nil {
 		p.Appended([]uint64{tag}, q.endedWith())
 	}
 }
@@ -37,6 +37,9 @@ func (p *funcPublisher) Appended(_ []uint64, err error) { p.done(err) }
 func (q *Queue) take(o *op) {
 	if q.end != nil {
 		q.kept.add(ticket{o.pub, o.tag}, q.end)
+		return
+	}
+	if o.named() && q.repeats(o) {
 		return
 	}
 	var weight uint32
@@ -71,7 +74,10 @@ func (q *Queue) unpark() {
 		q.cfg.Budget.parked.Add(-int64(len(o.data)))
 		q.parked[0] = op{}
 		q.parked = q.parked[1:]
-		if weight, ok := q.admits(&o); ok { // others have come in since it was parked
+		if o.named() && q.repeats(&o) { // others have come in since it was parked
+			continue
+		}
+		if weight, ok := q.admits(&o); ok {
 			q.add(&o, weight)
 			q.settleIn()
 		}
@@ -96,6 +102,9 @@ func (q *Queue) add(o *op, weight uint32) {
 	c.count++
 	if c.extra != nil || weight != 0 || o.priority != 0 || o.ttl != forever || q.cfg.TTL.Set {
 		q.describe(c, i, o, weight)
+	}
+	if o.named() {
+		q.remember(c, i, o.handle.id())
 	}
 	q.next++
 	q.nowReady(c, i)

@@ -14,6 +14,7 @@ type Budget struct {
 	used    atomic.Int64
 	waiters atomic.Int64 // len(waiting)
 	parked  atomic.Int64 // bytes of appends that wait for memory
+	ids     atomic.Int64 // that are remembered
 	// guarded by mu
 	mu      sync.Mutex
 	waiting map[*Queue]int64 // how much each needs
@@ -41,6 +42,19 @@ func (b *Budget) park(n int64) bool {
 	}
 	return true
 }
+
+// fitsID tells whether one more ID may be remembered.
+func (b *Budget) fitsID() bool { return b == nil || b.ids.Load() < maxBudgetIDs }
+
+// addIDs counts n more IDs, or less.
+func (b *Budget) addIDs(n int) {
+	if b != nil && n != 0 {
+		b.ids.Add(int64(n))
+	}
+}
+
+// IDs returns how many IDs the queues remember.
+func (b *Budget) IDs() int64 { return b.ids.Load() }
 
 // fits tells whether there is room for n more bytes.
 func (b *Budget) fits(n int64) bool { return b == nil || b.used.Load()+n <= b.max }

@@ -38,6 +38,7 @@ type chunk struct {
 	records []record     // nil: all ready, never delivered, none in memory
 	extra   []attributes // one a record, stays when the data goes; nil: all zero
 	tickets []ticket     // one a record, until the chunk is kept
+	ids     *idGroup     // those of its records; nil: none has one, or the window is over, or it is a memory queue's
 	bytes   int64        // of the records not settled
 	memory  int64        // of the records in memory
 	ready   int

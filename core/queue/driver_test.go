@@ -33,6 +33,7 @@ type driver struct {
 	refused  map[uint64]bool // appends reported refused
 	unkept   map[uint64]bool // taken with AutoAck before they would have been written
 	large    bool
+	named    bool // records have IDs
 }
 
 // inTray keeps what a consumer gets.
@@ -90,6 +91,7 @@ func (d *driver) open() {
 		d.t.Fatalf("open: %v", err)
 	}
 	d.q = q
+	d.model.reopened(d.cfg.Remember)
 	d.model.rules, d.model.maxPriority, d.model.single = d.cfg.Rules, d.cfg.MaxPriority, d.cfg.SingleActive
 }
 
@@ -112,11 +114,17 @@ func (d *driver) batchWith(n int, resume func()) {
 	kept, want := make([]chan error, n), make([]error, n)
 	for i := range n {
 		rec, bound := d.record()
-		if !d.model.append(rec) {
+		name := d.model.name(d)
+		switch {
+		case d.model.remembers(name):
+			want[i] = queue.ErrDuplicate
+		case !d.model.append(rec):
 			want[i] = queue.ErrOverflow
+		default:
+			d.model.remember(name, d.cfg.Remember)
 		}
 		kept[i] = make(chan error, 1)
-		d.q.AppendFunc(queue.Record{Data: rec.encode(), Priority: rec.priority, TTL: bound}, func(err error) { kept[i] <- err })
+		d.q.AppendFunc(queue.Record{Data: rec.encode(), Priority: rec.priority, TTL: bound, ID: name}, func(err error) { kept[i] <- err })
 	}
 	resume()
 	d.model.settle()
@@ -322,7 +330,7 @@ func (d *driver) purge() {
 
 // pass lets time go by, and now and then puts the clock back.
 func (d *driver) pass() {
-	if !d.governed {
+	if !d.governed && !d.named {
 		return
 	}
 	by := d.rnd.Int64N(60)
@@ -331,6 +339,7 @@ func (d *driver) pass() {
 	}
 	d.clock.Add(by)
 	d.model.now = d.clock.Load()
+	d.model.latest = max(d.model.latest, d.model.now)
 }
 
 // govern changes the rules.

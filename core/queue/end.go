@@ -97,6 +97,7 @@ func (q *Queue) stop() {
 	q.timer.Stop()
 	q.cfg.Budget.forget(q)
 	q.cfg.Budget.add(-q.budgeted)
+	q.forgetAllIDs()
 	q.returnLimits()
 	q.wakeGetters(nil)
 	if q.finish != nil {

@@ -15,10 +15,12 @@ const (
 	JournalBytes = journalBytes
 	JournalDelay = journalDelay
 	RetryDelay   = retryDelay
+	MaxIDs       = maxIDs
+	MaxGone      = maxGone
 )
 
 // Internals are the sizes of what a queue keeps beside its records.
-type Internals struct{ Owners, Leases, Refs, Gone, Tombs, Chunks, Graves, Spare, Shifts, Heaped, Weight int }
+type Internals struct{ Owners, Leases, Refs, Gone, Tombs, Chunks, Graves, Spare, Shifts, Heaped, Weight, IDs, IDGroups int }
 
 // Internals returns them.
 func (q *Queue) Internals() (x Internals) {
@@ -26,7 +28,7 @@ func (q *Queue) Internals() (x Internals) {
 		x = Internals{
 			len(q.owners), len(q.lease.heap) + len(q.lease.until), len(q.journal.refs), len(q.trimmer.gone), len(q.trimmer.tombs),
 			len(q.content.live()), len(q.grave.waiting),
-			cap(q.batch) + len(q.spare) + len(q.tickets) + len(q.writer.buffers), len(q.active), cap(q.returned), int(q.weight),
+			cap(q.batch) + len(q.spare) + len(q.tickets) + len(q.writer.buffers), len(q.active), cap(q.returned), int(q.weight), len(q.ids.known), len(q.ids.groups),
 		}
 		for _, h := range q.levels {
 			x.Heaped += cap(h)
@@ -34,6 +36,9 @@ func (q *Queue) Internals() (x Internals) {
 	})
 	return x
 }
+
+// FillIDs leaves room for n IDs in the budget.
+func (b *Budget) FillIDs(n int) { b.addIDs(maxBudgetIDs - n) }
 
 // Waiting returns how many consumers wait for the limit.
 func (l *Limit) Waiting() int {

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"os"
@@ -42,6 +43,7 @@ func TestDocumentedFormat(t *testing.T) {
 		r.example(examples, "part", queue.EncodePart(1, 3, []byte("slice")))
 		r.attributeExamples(examples)
 		r.streamExamples(examples)
+		r.idExamples(examples)
 		if len(examples) > 0 {
 			r.Errorf("examples of nothing: %v", examples)
 		}
@@ -51,6 +53,23 @@ func TestDocumentedFormat(t *testing.T) {
 		r.q.Settle(queue.Requeue, []queue.Handle{{Seq: 1, Attempt: 1}}, nil)
 		pass(time.Second)
 	})
+}
+
+// idExamples: entries with records that have IDs.
+func (r *rig) idExamples(examples map[string]string) {
+	for name, cfg := range map[string]queue.Config{"ids": {}, "stream ids": {Stream: true}} {
+		disk := &queuetest.Disk{}
+		q, err := queue.Open(cfg, disk.OpenInline())
+		r.noError("open", err)
+		resume := q.Stall()
+		q.Append(queue.Record{Data: []byte("a")}, nil, 0)
+		q.Append(queue.Record{Data: []byte("b"), ID: queue.ID([]byte("sixteen octets: "))}, nil, 0)
+		resume()
+		_, err = q.Stats()
+		r.noError("stats", err)
+		r.example(examples, name, disk.Entries()[0].Data)
+		r.noError("close", q.Close())
+	}
 }
 
 // example compares an entry with the documented one.
@@ -96,6 +115,10 @@ func FuzzEntry(f *testing.F) {
 		{2, 1, 1, 11, 0x80, 0xb0, 0x8f, 0xe6, 0xb2, 0x77, 'a'}, {2, 1, 1, 13, 9, 'a'}, {2, 1, 2, 15, 0x80, 0xb0, 0x8f, 0xe6, 0xb2, 0x77, 9, 'a', 9, 'b'},
 		{2, 1, 1, 11, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 'a'}, {2, 1, 1, 13, 0x80, 2, 'a'}, {2, 1, 1, 13}, {2, 1, 1, 12, 9, 'a'}, {2, 1, 1, 5, 9},
 		{2, 2, 0, 1, 7, 5, 9, 'p'}, {2, 2, 0, 1, 6, 5, 9, 'p'}, {2, 2, 0, 1, 15, 5, 9, 'p'},
+		// With IDs: of the second of two records, of both, of a third that is not there, of none, in another order, none at all; of a part, and of a stream's.
+		withIDs(6, []byte{2, 9, 'a', 9, 'b'}, 1), withIDs(6, []byte{2, 9, 'a', 9, 'b'}, 0, 1), withIDs(6, []byte{2, 9, 'a', 9, 'b'}, 2), withIDs(6, []byte{1, 9, 'a'}),
+		withIDs(6, []byte{2, 9, 'a', 9, 'b'}, 1, 0), {2, 6, 0, 1, 0}, {2, 6, 0, 0xff, 0xff, 0xff, 0xff, 0x7f, 0}, withIDs(7, []byte{0, 1, 1, 'p'}, 0), withIDs(7, []byte{0, 2, 1, 'p'}, 0),
+		withIDs(9, []byte{1, 5, 1, 9, 'a'}, 0), withIDs(10, []byte{1, 5, 0, 1, 1, 'p'}, 0), withIDs(8, []byte{1, 0, 0, 0}, 0),
 	} {
 		f.Add(data)
 	}
@@ -115,7 +138,29 @@ func FuzzEntry(f *testing.F) {
 		recoverFrom(t, queue.Config{MaxPriority: 4, Rules: queue.Rules{MaxLength: queue.AtMost(2), MaxBytes: queue.AtMost(3)}},
 			queue.Entry{Seq: 1, Data: sealed}, queue.Entry{Seq: 2, Data: queue.Seal([]byte{2, 1, 2, 13, 9, 'a', 9, 'b'})}, queue.Entry{Seq: 3, Data: sealed})
 		readBack(t, sealed)
+		recoverStream(t, sealed)
 	})
+}
+
+// withIDs is an entry, but for its checksum, whose records of these indices have IDs. They were written just now, and so are remembered.
+func withIDs(kind byte, rest []byte, indices ...byte) []byte {
+	data := binary.AppendUvarint([]byte{2, kind}, uint64(time.Now().UnixMilli()))
+	data = append(data, byte(len(indices)))
+	for _, i := range indices {
+		data = append(append(data, i), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
+	}
+	return append(data, rest...)
+}
+
+// recoverStream opens a stream on an entry.
+func recoverStream(t *testing.T, sealed []byte) {
+	q, err := queue.Open(queue.Config{Stream: true}, queuetest.NewDisk(queue.Entry{Seq: 1, Data: sealed}).OpenInline())
+	if err == nil {
+		err = q.Close()
+	}
+	if err != nil && !errors.Is(err, queue.ErrCorrupt) {
+		t.Fatal(err)
+	}
 }
 
 func decodeAll(t *testing.T, body []byte) {

@@ -2,7 +2,7 @@ package queue
 
 import "time"
 
-// journalBytes is about how large a journal entry may become; what does not fit goes into further ones.
+// journalBytes is about how large a journal entry may become, but for what is gone; what does not fit goes into further ones.
 const journalBytes = 256 << 10
 
 // journaler gathers settlements for the log. Owned by run.
@@ -112,10 +112,10 @@ func (q *Queue) journalIfDue(now time.Time) {
 }
 
 // worthWriting tells whether there is something that nobody waits for. Chunks settled whole are not a reason: they are trimmed, which says as much. Only a
-// queue that ends does not rely on that.
+// queue that ends does not rely on that, and chunks whose IDs are remembered are not trimmed.
 func (q *Queue) worthWriting() bool {
 	j := &q.journal
-	return len(j.dirty) > 0 || len(j.released) > 0 || (q.held > 0 || j.final) && q.tellable() > j.told || j.final && q.trimmer.untold
+	return len(j.dirty) > 0 || len(j.released) > 0 || q.trimmer.owed || (q.held > 0 || j.final) && q.tellable() > j.told || j.final && q.trimmer.untold
 }
 
 // takeWaiters returns the waiters whose chunks are all in the log. The others are looked at again when a chunk has been answered.
@@ -161,14 +161,15 @@ func (q *Queue) writeJournal(ready []waiter) {
 	j := &q.journal
 	f := &flight{told: q.tellable(), waiters: ready, released: j.released}
 	dirty := j.dirty
-	j.dirty, j.released, q.trimmer.untold = nil, nil, false
+	j.dirty, j.released, q.trimmer.untold, q.trimmer.owed = nil, nil, false, false
 	head := journal{watermark: q.watermark(), floor: q.floor()}
-	head.gone = q.trimmer.above(head.floor)
+	head.gone = q.trimmer.above(head.floor, q.ids.oldest())
 	for f.left == 0 || len(dirty) > 0 {
 		entry := beginJournal(q.buffer(), head)
+		full := len(entry) + journalBytes
 		var wrote []*chunk
 		n := 0
-		for ; n < len(dirty) && len(entry) < journalBytes; n++ {
+		for ; n < len(dirty) && len(entry) < full; n++ {
 			k := dirty[n]
 			k.listed = false
 			if !k.done() {
@@ -212,7 +213,7 @@ func (q *Queue) landed(f *flight) {
 	switch {
 	case q.deleted():
 	case f.err != nil:
-		j.released, q.trimmer.untold = append(j.released, f.released...), true
+		j.released, q.trimmer.untold, q.trimmer.owed = append(j.released, f.released...), true, true
 		q.journalBy(q.now().Add(retryDelay))
 	default:
 		j.told = f.told
@@ -235,6 +236,7 @@ func (q *Queue) landed(f *flight) {
 func (q *Queue) journalled(wrote []*chunk, seq uint64) {
 	j := &q.journal
 	former := j.latest
+	q.passDoubt(seq)
 	j.latest, q.trimmer.written = seq, max(q.trimmer.written, seq)
 	for _, k := range wrote {
 		if !k.done() { // else its former one is in released

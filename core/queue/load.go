@@ -67,6 +67,9 @@ func (q *Queue) look() {
 // lose gives up a chunk that the log no longer has, or has damaged. What consumers hold of it is lost if it returns.
 func (q *Queue) lose(k *chunk) {
 	q.stateOf(k)
+	if k.ids != nil {
+		k.ids.first = 0 // nobody would find them
+	}
 	for i := 0; i < len(k.records); i++ {
 		if r := &k.records[i]; r.data == nil && (r.owner == ownerNone || r.owner == ownerGrave) {
 			q.counts[EventLost]++
@@ -93,6 +96,9 @@ func (q *Queue) fill(k *chunk, entries []Entry) (filled bool) {
 		}
 		kind, body, err := openEntry(e.Data)
 		if err != nil {
+			continue
+		}
+		if _, kind, body, err = openIDs(kind, body); err != nil {
 			continue
 		}
 		records, first, err := parts.records(kind, body, e.Seq)

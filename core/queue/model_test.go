@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -24,6 +25,9 @@ type model struct {
 	sole      *modelConsumer
 	taken     []*modelRecord // what somebody must have got since the last check, in this order
 	dead      map[uint64]queue.Reason
+
+	latest int64              // what now has been at most
+	until  map[queue.ID]int64 // when IDs are forgotten, in milliseconds since 1970
 }
 
 type modelRecord struct {
@@ -171,6 +175,37 @@ func (m *model) above(size int) bool {
 	return m.rules.MaxLength.Set && int64(length) > m.rules.MaxLength.N || m.rules.MaxBytes.Set && int64(weight) > m.rules.MaxBytes.N
 }
 
+// name returns an ID for a new record: none, a new one, or one that has been used.
+func (m *model) name(d *driver) queue.ID {
+	if !d.named || d.rnd.IntN(3) == 0 {
+		return queue.ID{}
+	}
+	name := queue.ID{15: 1}
+	binary.BigEndian.PutUint64(name[:], d.rnd.Uint64N(400))
+	if until, ok := m.until[name]; ok && m.now < until+idSlack && m.latest >= until {
+		return queue.ID{} // its time is about to be over, or was when the clock was ahead
+	}
+	return name
+}
+
+// idSlack is how much longer than it has to a queue may remember an ID.
+const idSlack = 1000
+
+func (m *model) remembers(name queue.ID) bool { return m.now < m.until[name] }
+
+func (m *model) remember(name queue.ID, window time.Duration) {
+	if name != (queue.ID{}) {
+		m.until[name] = m.now + window.Milliseconds()
+	}
+}
+
+// reopened is what a queue knows of IDs when it is opened: none longer than from now on, if the clock has been put back.
+func (m *model) reopened(window time.Duration) {
+	for name, until := range m.until {
+		m.until[name] = min(until, m.now+window.Milliseconds())
+	}
+}
+
 func (m *model) limited() bool { return m.rules.MaxLength.Set || m.rules.MaxBytes.Set }
 
 // trim lets the first records die.
@@ -262,13 +297,14 @@ func TestModel(t *testing.T) {
 	little := queue.Rules{MaxBytes: queue.AtMost(1 << 40)}
 	drivers := map[string]*driver{
 		"memory":                              {},
-		"memory, governed":                    {governed: true, buried: true},
+		"memory, governed, ids":               {governed: true, buried: true, named: true},
 		"memory, priorities, governed":        {governed: true, cfg: queue.Config{MaxPriority: 5}},
 		"log":                                 {disk: &queuetest.Disk{}, cfg: queue.Config{Rules: queue.Rules{MaxDeliveries: 1 << 30}}},
-		"log, single active, governed":        {disk: &queuetest.Disk{}, governed: true, buried: true, cfg: queue.Config{SingleActive: true}},
+		"log, ids":                            {disk: &queuetest.Disk{}, named: true, cfg: queue.Config{Rules: queue.Rules{MaxDeliveries: 1 << 30}}},
+		"log, single active, governed, ids":   {disk: &queuetest.Disk{}, governed: true, buried: true, named: true, cfg: queue.Config{SingleActive: true}},
 		"log, priorities, governed":           {disk: &queuetest.Disk{}, governed: true, buried: true, cfg: queue.Config{MaxPriority: 3}},
 		"little memory":                       {disk: &queuetest.Disk{}, large: true, cfg: queue.Config{Resident: 10_000}},
-		"little memory, governed":             {disk: &queuetest.Disk{}, governed: true, cfg: queue.Config{Resident: 5_000, Rules: little}},
+		"little memory, governed, ids":        {disk: &queuetest.Disk{}, governed: true, named: true, cfg: queue.Config{Resident: 5_000, Rules: little}},
 		"little memory, priorities, governed": {disk: &queuetest.Disk{}, governed: true, buried: true, cfg: queue.Config{Resident: 5_000, MaxPriority: 3, Rules: little}},
 	}
 	for name, d := range drivers {
@@ -287,11 +323,12 @@ func TestModel(t *testing.T) {
 
 func (d *driver) run(t *testing.T, seed uint64, steps int) {
 	d.t, d.rnd = t, rand.New(rand.NewPCG(seed, 1))
-	d.model.byID, d.model.dead = map[uint64]*modelRecord{}, map[uint64]queue.Reason{}
+	d.model.byID, d.model.dead, d.model.until = map[uint64]*modelRecord{}, map[uint64]queue.Reason{}, map[queue.ID]int64{}
+	d.cfg.Remember = 2 * time.Second
 	d.acked, d.refused, d.unkept = map[uint64]bool{}, map[uint64]bool{}, map[uint64]bool{}
 	d.cfg.Name = t.Name()
 	d.clock.Store(1_900_000_000_000)
-	d.model.now = d.clock.Load()
+	d.model.now, d.model.latest = d.clock.Load(), d.clock.Load()
 	d.open()
 	for range steps {
 		d.step()

@@ -35,7 +35,7 @@ type op struct {
 	outcome  Outcome
 	priority uint8
 	tag      uint64
-	handle   Handle
+	handle   Handle // of an append: its record's ID
 	data     []byte
 	ttl      int64
 	handles  []Handle
@@ -94,6 +94,7 @@ type Queue struct {
 	writer     writer
 	journal    journaler
 	trimmer    trimmer
+	ids        idTable
 	stream     *stream         // nil: records leave by being settled
 	loading    bool            // something is being read back, or must not be tried again yet
 	reading    bool            // a goroutine is at it
@@ -116,6 +117,9 @@ type Queue struct {
 func Open(cfg Config, log Log) (*Queue, error) {
 	if cfg.Resident == 0 {
 		cfg.Resident = defaultResident
+	}
+	if cfg.Remember == 0 {
+		cfg.Remember = defaultRemember
 	}
 	if cfg.Stream && log == nil {
 		return nil, errMemoryStream
@@ -141,6 +145,7 @@ func Open(cfg Config, log Log) (*Queue, error) {
 	if log != nil {
 		if err := q.recover(); err != nil {
 			cfg.Budget.add(-q.budgeted)
+			q.forgetAllIDs()
 			q.stopReads()
 			return nil, err
 		}
@@ -279,6 +284,7 @@ func (q *Queue) tick() {
 	q.unusedFor(now)
 	q.expireLeases(now)
 	q.retryGrave(now)
+	q.expireIDs(now)
 	q.journalIfDue(now)
 	if q.stream != nil {
 		q.stream.retain()

@@ -14,6 +14,8 @@ const recoverTimeout = 30 * time.Second
 type recovery struct {
 	q         *Queue
 	parts     gathering
+	ids       idHead // those that came last
+	idsAt     uint64 // and their entry
 	watermark position
 	journals  []uint64
 	floor     uint64 // as the newest journal has it
@@ -54,6 +56,13 @@ func (r *recovery) entry(e Entry) error {
 		return err
 	}
 	r.q.trimmer.written = e.Seq
+	ids, kind, body, err := openIDs(kind, body)
+	switch {
+	case err != nil:
+		return err
+	case ids.ids != nil:
+		r.ids, r.idsAt = ids, e.Seq
+	}
 	if r.q.stream != nil {
 		return r.streamEntry(kind, body, e.Seq)
 	}
@@ -61,14 +70,22 @@ func (r *recovery) entry(e Entry) error {
 		return r.journal(body, e.Seq)
 	}
 	records, first, err := r.parts.records(kind, body, e.Seq)
-	if err == nil && len(records) > 0 {
-		r.chunk(records, first, e.Seq)
+	if err != nil || len(records) == 0 {
+		return err
 	}
-	return err
+	return r.chunk(records, first, e.Seq)
+}
+
+// idsFrom returns the IDs that the entry had in which a chunk begins.
+func (r *recovery) idsFrom(entry uint64) (ids idHead) {
+	if r.idsAt == entry {
+		ids = r.ids
+	}
+	return ids
 }
 
 // chunk adds what one entry (or the parts of one record) holds.
-func (r *recovery) chunk(records []item, first, last uint64) {
+func (r *recovery) chunk(records []item, first, last uint64) error {
 	q := r.q
 	k := &chunk{base: q.next, count: len(records), first: first, last: last}
 	resident := q.memory < q.cfg.Resident && !q.cfg.Budget.over()
@@ -100,6 +117,7 @@ func (r *recovery) chunk(records []item, first, last uint64) {
 	q.bytes += k.bytes
 	q.next += uint64(k.count)
 	q.content.list = append(q.content.list, k)
+	return q.recoverIDs(k, r.idsFrom(first))
 }
 
 func (r *recovery) record(rec *record, it item, resident bool) {
@@ -221,10 +239,8 @@ func (r *recovery) bury(k *chunk) {
 	q := r.q
 	q.bytes -= k.bytes
 	q.memory -= k.memory
-	for seq := k.first; seq <= k.last; seq++ {
-		q.trimmer.gone = append(q.trimmer.gone, seq)
-	}
 	q.trimmer.tombs.add(k.first, k.last)
+	q.letGo(k)
 	if k.journal != 0 {
 		q.journal.ref(k.journal)
 		q.journal.released = append(q.journal.released, k.journal)

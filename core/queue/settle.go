@@ -245,6 +245,7 @@ func (q *Queue) discard() {
 		for _, t := range k.tickets {
 			q.kept.add(t, ErrDeleted)
 		}
+		k.tellAgain(&q.kept, ErrDeleted)
 	}
 	q.writer.queued, q.gather = nil, nil
 	q.content, q.returned, q.ready, q.held, q.bytes, q.memory, q.weight = chunks{}, nil, 0, 0, 0, 0, 0

@@ -24,15 +24,22 @@ type streamHead struct {
 	when   int64
 }
 
-// beginChunk starts an entry with records of c; kind is that of a queue that is no stream.
-func (q *Queue) beginChunk(dst []byte, kind byte, c *chunk) []byte {
+// beginChunk starts an entry with records of c, and the IDs of those that have one; kind is that of a queue that is no stream.
+func (q *Queue) beginChunk(dst []byte, kind byte, c *chunk, ids *idGroup) []byte {
+	if q.stream != nil {
+		kind += kindStream
+	}
+	if ids == nil {
+		dst = beginEntry(dst, kind)
+	} else {
+		dst = q.beginIDs(dst, kind, ids)
+	}
 	if q.stream == nil {
-		return beginEntry(dst, kind)
+		return dst
 	}
 	if c.when == 0 {
 		c.when = q.clock()
 	}
-	dst = beginEntry(dst, kind+kindStream)
 	dst = binary.AppendUvarint(dst, c.base)
 	return binary.AppendUvarint(dst, uint64(c.when))
 }
@@ -53,6 +60,10 @@ func openStream(kind byte, body []byte) (head streamHead, plain byte, rest []byt
 // streamRecords returns the records of an entry of a stream and the first one's number; none for a part that is not the last.
 func (g *gathering) streamRecords(e Entry) (number uint64, records []item, err error) {
 	kind, body, err := openEntry(e.Data)
+	if err != nil {
+		return 0, nil, err
+	}
+	_, kind, body, err = openIDs(kind, body)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -26,7 +26,7 @@ func (s *stream) retain() {
 		dropped = true
 	}
 	if dropped {
-		q.log.Trim(q.floor(), nil)
+		q.log.Trim(q.needed(), nil)
 	}
 }
 
@@ -90,7 +90,11 @@ func (r *recovery) streamEntry(kind byte, body []byte, seq uint64) error {
 	if head.number < r.q.next {
 		return fmt.Errorf("%w: record %d comes behind record %d", ErrCorrupt, head.number, r.q.next-1)
 	}
-	r.q.stream.recover(&chunk{base: head.number, count: len(records), when: head.when, first: first, last: seq}, records)
+	k := &chunk{base: head.number, count: len(records), when: head.when, first: first, last: seq}
+	if err := r.q.recoverIDs(k, r.idsFrom(first)); err != nil {
+		return err
+	}
+	r.q.stream.recover(k, records)
 	return nil
 }
 

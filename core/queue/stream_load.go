@@ -285,6 +285,6 @@ func (s *stream) lose(k *chunk, bad []uint64) {
 	}
 	bad = slices.DeleteFunc(bad, func(seq uint64) bool { return seq >= q.trimmer.written })
 	if len(bad) > 0 {
-		q.log.Trim(q.floor(), bad)
+		q.log.Trim(q.needed(), bad)
 	}
 }

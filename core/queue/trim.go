@@ -1,6 +1,7 @@
 package queue
 
-// maxGone bounds the spans that a journal entry names; the lowest are left out, which have been trimmed for long.
+// maxGone bounds the spans that a journal entry names; the lowest are left out, which have been trimmed for long. Those that are still in the log for their IDs come on
+// top: of these there are maxIDs at most.
 const maxGone = 1 << 15
 
 // trimmer knows what the log need not keep. Owned by run.
@@ -13,13 +14,13 @@ type trimmer struct {
 	trimmed uint64   // what was last trimmed below
 	written uint64   // the newest entry of the log
 	untold  bool     // there are tombs that no journal entry holds
+	owed    bool     // and of those some that trimming does not make good: their entries stay, for their IDs
+	doubt   bool     // records with IDs were refused and may yet be in the log, behind written
 }
 
 // entomb gives up the entries of a written chunk that is settled whole. It is called before the chunk leaves the list.
 func (q *Queue) entomb(k *chunk) {
-	for seq := k.first; seq <= k.last; seq++ {
-		q.trimmer.gone = append(q.trimmer.gone, seq)
-	}
+	q.letGo(k)
 	if k.journal != 0 {
 		q.journal.released = append(q.journal.released, k.journal)
 		k.journal = 0
@@ -47,6 +48,34 @@ func (q *Queue) entomb(k *chunk) {
 	q.journalSoon()
 }
 
+// letGo gives up the entries of a chunk whose records are settled, at once or when nobody needs its IDs any more.
+func (q *Queue) letGo(k *chunk) {
+	if k.ids.holds() {
+		k.ids.settled, q.trimmer.owed = true, true
+		return
+	}
+	q.trimmer.drop(k.first, k.last)
+}
+
+// drop gives up entries.
+func (t *trimmer) drop(first, last uint64) {
+	for seq := first; seq <= last; seq++ {
+		t.gone = append(t.gone, seq)
+	}
+}
+
+// passDoubt notes that what was refused, and may have been written in front of a chunk that is, is settled: whoever published it does so again, with the
+// same ID.
+func (q *Queue) passDoubt(first uint64) {
+	t := &q.trimmer
+	if t.doubt && q.stream == nil && first > t.written+1 {
+		t.tombs.add(t.written+1, first-1)
+		t.untold, t.owed = true, true
+		q.journalSoon()
+	}
+	t.doubt = false
+}
+
 // floor is the lowest log entry that may still be needed: what is below is settled.
 func (q *Queue) floor() uint64 {
 	if live := q.content.live(); len(live) > 0 && live[0].written() {
@@ -58,26 +87,33 @@ func (q *Queue) floor() uint64 {
 	return q.trimmer.written + 1 // what is on its way gets a higher number
 }
 
-// above is what the journal says of chunks that are gone and above the floor.
-func (t *trimmer) above(floor uint64) spans {
+// needed is the lowest log entry that has to stay.
+func (q *Queue) needed() uint64 { return min(q.floor(), q.ids.oldest()) }
+
+// above is what the journal says of chunks that are gone and above the floor; held is the oldest entry that may be in the log although it is gone.
+func (t *trimmer) above(floor, held uint64) spans {
 	t.tombs.dropBelow(floor)
-	return t.tombs[max(0, len(t.tombs)-maxGone):]
+	n := max(0, len(t.tombs)-maxGone)
+	for n > 0 && t.tombs[n-1].to >= held {
+		n--
+	}
+	return t.tombs[n:]
 }
 
 // trim removes from the log what nothing needs any more.
 func (q *Queue) trim() {
 	t := &q.trimmer
-	floor := q.floor()
-	t.tombs.dropBelow(floor)
+	needed := q.needed()
+	t.tombs.dropBelow(q.floor())
 	var also []uint64
 	for _, seq := range t.gone {
-		if seq >= floor {
+		if seq >= needed {
 			also = append(also, seq)
 		}
 	}
 	t.gone = t.gone[:0]
-	if floor > t.trimmed || len(also) > 0 {
-		t.trimmed = floor
-		q.log.Trim(floor, also)
+	if needed > t.trimmed || len(also) > 0 {
+		t.trimmed = needed
+		q.log.Trim(needed, also)
 	}
 }

@@ -38,7 +38,7 @@ func (q *Queue) write() {
 
 // send encodes a chunk and appends it. What was settled before it left is not written at all.
 func (q *Queue) send(c *chunk) {
-	if c.done() && q.writer.sending == 0 { // else its answer would overtake earlier ones
+	if c.done() && c.ids == nil && q.writer.sending == 0 { // else its answer would overtake earlier ones
 		q.keep(c, nil)
 		return
 	}
@@ -53,7 +53,7 @@ func (q *Queue) send(c *chunk) {
 }
 
 func (q *Queue) encodeChunk(c *chunk) []byte {
-	buf := binary.AppendUvarint(q.beginChunk(q.buffer(), kindRecords, c), uint64(c.count))
+	buf := binary.AppendUvarint(q.beginChunk(q.buffer(), kindRecords, c, c.ids), uint64(c.count))
 	for i := range c.records {
 		if c.records[i].owner == ownerSettled {
 			buf = appendAbsent(buf)
@@ -72,7 +72,11 @@ func (q *Queue) sendParts(c *chunk) {
 	var failed error
 	for i := range total {
 		slice := data[i*partBytes : min((i+1)*partBytes, len(data))]
-		entry := endEntry(appendPart(q.beginChunk(make([]byte, 0, len(slice)+64), kindPart, c), part{uint64(i), uint64(total), c.attributes(0), slice}))
+		ids := c.ids
+		if i > 0 {
+			ids = nil
+		}
+		entry := endEntry(appendPart(q.beginChunk(make([]byte, 0, len(slice)+64), kindPart, c, ids), part{uint64(i), uint64(total), c.attributes(0), slice}))
 		q.appendEntry(entry, func(seq uint64, err error) {
 			if i == 0 {
 				first = seq
@@ -105,6 +109,7 @@ func (q *Queue) written(c *chunk, first, last uint64, err error) {
 	q.writer.sending--
 	if err == nil {
 		c.first, c.last = first, last
+		q.passDoubt(first)
 		q.trimmer.written = max(q.trimmer.written, last)
 	}
 	q.keep(c, err)
@@ -119,6 +124,9 @@ func (q *Queue) keep(c *chunk, err error) {
 	j.now = j.now || len(j.waiting) > 0
 	for _, t := range c.tickets {
 		q.kept.add(t, err)
+	}
+	if c.ids != nil {
+		q.idsKept(c, err)
 	}
 	q.recycleTickets(c.tickets)
 	c.tickets, c.pending = nil, false

@@ -132,6 +132,9 @@ func (g *Gateway) Wait(t testing.TB) *os.ProcessState {
 	}
 }
 
+// Pid is the process's id.
+func (g *Gateway) Pid() int { return g.process.Process.Pid }
+
 // Log is what the gateway has logged so far.
 func (g *Gateway) Log() string { return g.stderr.String() }
 

@@ -18,7 +18,7 @@ type Store struct {
 
 // Contract runs the rules that hold for every queue, whatever its log.
 func Contract(t *testing.T, s Store) {
-	for _, rules := range []map[string]func(h *harness){rulesOfConsumers(), rulesOfDeliver(), rulesOfExpiry(), rulesOfLimits(), rulesOfPriority(), rulesOfReopen(), rulesOfSettle()} {
+	for _, rules := range []map[string]func(h *harness){rulesOfConsumers(), rulesOfDeliver(), rulesOfExpiry(), rulesOfIDs(), rulesOfLimits(), rulesOfPriority(), rulesOfReopen(), rulesOfSettle()} {
 		for name, rule := range rules {
 			t.Run(name, func(t *testing.T) {
 				rule(&harness{T: t, store: s})

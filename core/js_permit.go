@@ -1,0 +1,96 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// What an identity with lists must be allowed to do for each call: what a NATS client would need for the same. The words behind the action are filled in with names of streams, consumers, buckets,
+// keys and subjects. A wildcard in a list's first token does not cover subjects that begin with $ (see covers): such lists name "$JS.API.>" and the like.
+const (
+	mayCreateStream  = "publish $JS.API.STREAM.CREATE.%s"
+	mayUpdateStream  = "publish $JS.API.STREAM.UPDATE.%s"
+	mayReadConfig    = "publish $JS.API.STREAM.INFO.%s"
+	mayListStreams   = "publish $JS.API.STREAM.LIST"
+	mayDeleteStream  = "publish $JS.API.STREAM.DELETE.%s"
+	mayPurgeStream   = "publish $JS.API.STREAM.PURGE.%s"
+	mayDeleteMessage = "publish $JS.API.STREAM.MSG.DELETE.%s"
+	mayReadStream    = "publish $JS.API.DIRECT.GET.%s"
+	mayReadLast      = "publish $JS.API.DIRECT.GET.%s.%s"
+	mayFollow        = "publish $JS.API.CONSUMER.CREATE.%s.>"
+	maySee           = "subscribe %s" // the subjects of what is read
+
+	mayCreateConsumer = "publish $JS.API.CONSUMER.CREATE.%s.%s"
+	mayCreateFiltered = "publish $JS.API.CONSUMER.CREATE.%s.%s.%s" // with one subject
+	mayReadConsumer   = "publish $JS.API.CONSUMER.INFO.%s.%s"
+	mayListConsumers  = "publish $JS.API.CONSUMER.LIST.%s"
+	mayDeleteConsumer = "publish $JS.API.CONSUMER.DELETE.%s.%s"
+	mayPauseConsumer  = "publish $JS.API.CONSUMER.PAUSE.%s.%s"
+	mayFetch          = "publish $JS.API.CONSUMER.MSG.NEXT.%s.%s"
+	maySettle         = "publish %s" // the ticket
+
+	mayPutKey   = "publish $KV.%s.%s"
+	mayGetKey   = "publish $JS.API.DIRECT.GET.KV_%s.$KV.%s.%s"
+	mayWatchKey = "subscribe $KV.%s.%s"
+
+	mayPutObject = "publish $O.%s.>"
+	mayGetObject = "subscribe $O.%s.>"
+)
+
+// may checks one of these rights.
+func (b *Bus) may(right string, names ...any) error {
+	if b.system || len(b.publish) == 0 && len(b.subscribe) == 0 {
+		return nil
+	}
+	action, subject, _ := strings.Cut(fmt.Sprintf(right, names...), " ")
+	return b.listed(action, subject)
+}
+
+// maySeeAll checks that all subjects may be read.
+func (b *Bus) maySeeAll(subjects []string) error {
+	for _, subject := range subjects {
+		if err := b.may(maySee, subject); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jetStream returns the way to the streams if this identity has the right.
+func (b *Bus) jetStream(right string, names ...any) (*streams, error) {
+	if err := b.may(right, names...); err != nil {
+		return nil, err
+	}
+	return b.tenant.streams, nil
+}
+
+// onStream is jetStream for a right on a stream, whose name is checked first.
+func (b *Bus) onStream(right, name string, more ...any) (*streams, error) {
+	if err := checkName("stream", name); err != nil {
+		return nil, err
+	}
+	if ownStream(name) {
+		return nil, Errorf(CodeNotFound, "there is no stream %q", name)
+	}
+	return b.jetStream(right, slices.Insert(more, 0, any(name))...)
+}
+
+// onConsumer is onStream for a right on a consumer.
+func (b *Bus) onConsumer(right, stream, name string, more ...any) (*streams, error) {
+	if err := checkName("consumer", name); err != nil {
+		return nil, err
+	}
+	if ownConsumer(name) {
+		return nil, Errorf(CodeNotFound, "there is no consumer %q", name)
+	}
+	return b.onStream(right, stream, slices.Insert(more, 0, any(name))...)
+}
+
+// onBucket is jetStream for a right on a bucket and what more names.
+func (b *Bus) onBucket(right, bucket string, names ...any) (*streams, error) {
+	if err := checkBucket(bucket); err != nil {
+		return nil, err
+	}
+	return b.jetStream(right, names...)
+}
