@@ -107,7 +107,6 @@ func (c *conn) serve() {
 		c.refuse(err)
 		return
 	}
-	c.opened.Store(time.Now().UnixMilli())
 	c.log = c.log.With("user", c.user)
 	c.log.Debug("connection opened")
 	c.writer.Go(c.writeLoop)

@@ -226,6 +226,7 @@ func (c *conn) enter() error {
 	if m.VirtualHost != c.adapter.vhost.name {
 		return wire.ConnErrorf(wire.NotAllowed, "vhost %s not found", m.VirtualHost).At(m.ID())
 	}
+	c.opened.Store(time.Now().UnixMilli()) // before the client knows: who looks then finds it listed
 	return c.sendNow(&wire.ConnectionOpenOk{})
 }
 

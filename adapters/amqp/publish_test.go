@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"portico/core"
+
 	client "github.com/rabbitmq/amqp091-go"
 )
 
@@ -83,6 +85,37 @@ func TestLargeMessagesThroughTheWindow(t *testing.T) {
 		if got := next(t, ds); len(got.Body) != len(body) || got.Body[0] != byte('a'+i) || !bytes.Equal(got.Body[1:], body[1:]) {
 			t.Fatalf("message %d: %d octets beginning %q", i, len(got.Body), got.Body[:1])
 		}
+	}
+}
+
+// The largest message that can be configured, as large as RabbitMQ's default, goes through a durable queue and to whoever listens on the bus.
+func TestLargestMessage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a gigabyte")
+	}
+	const limit = 128 << 20
+	d := open(t, func(c *core.Config) { c.MaxMessage = limit })
+	ch := d.channel(t)
+	must(t, ch.Confirm(false))
+	value(ch.QueueDeclare("q", true, false, false, false, nil))(t)
+	must(t, ch.QueueBind("q", "large", "amq.topic", false, nil))
+	heard := make(chan *core.Message, 1)
+	s, err := d.gateway.System().Subscribe("large", "", func(m *core.Message) { heard <- m })
+	must(t, err)
+	defer s.Unsubscribe()
+	body := bytes.Repeat([]byte("0123456789abcdef"), (limit-1024)/16)
+	confirm := value(ch.PublishWithDeferredConfirmWithContext(t.Context(), "amq.topic", "large", false, false, client.Publishing{DeliveryMode: client.Persistent, Body: body}))(t)
+	if ok, err := confirm.WaitContext(t.Context()); !ok || err != nil {
+		t.Fatalf("confirmed: %v %v", ok, err)
+	}
+	m := <-heard
+	if !bytes.Equal(m.Data, body) {
+		t.Errorf("the bus carried %d octets of %d", len(m.Data), len(body))
+	}
+	got, _, err := ch.Get("q", true)
+	must(t, err)
+	if !bytes.Equal(got.Body, body) {
+		t.Errorf("the queue gave %d octets of %d", len(got.Body), len(body))
 	}
 }
 
