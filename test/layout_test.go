@@ -36,14 +36,16 @@ type layer struct {
 
 // layers are the arrows. A folder that holds Go files and has no row here is an error, and so is a row without its folder.
 var layers = map[string]layer{
-	"cmd/gateway": {inside: []string{"core", "adapters/amqp", "adapters/grpc", "adapters/http", "adapters/websocket", "web"}, outside: true},
+	"cmd/gateway": {inside: []string{"core", "adapters/amqp", "adapters/grpc", "adapters/http", "adapters/http/webhook", "adapters/websocket", "web"}, outside: true},
 
 	"core":                   {inside: []string{"core/queue", "core/jslog"}, outside: true, nats: true},
 	"core/jslog":             {inside: []string{"core/queue"}, outside: true, nats: true},
 	"core/queue":             {},
 	"core/coretest":          {inside: []string{"core"}, outside: true, nats: true, testOnly: true},
 	"core/queue/queuetest":   {inside: []string{"core/queue"}, outside: true, testOnly: true},
-	"adapters/http":          {inside: []string{"core", "core/queue"}, outside: true},
+	"adapters/http":          {inside: []string{"core", "core/queue", "adapters/http/inbound", "adapters/http/webhook"}, outside: true},
+	"adapters/http/inbound":  {outside: true},
+	"adapters/http/webhook":  {inside: []string{"core", "core/queue"}, outside: true},
 	"adapters/websocket":     {inside: []string{"core", "core/queue"}, outside: true},
 	"adapters/grpc":          {inside: []string{"core", "core/queue", "proto/..."}, outside: true},
 	"adapters/amqp":          {inside: []string{"core", "core/queue", "adapters/amqp/broker", "adapters/amqp/wire"}, outside: true},
@@ -60,6 +62,8 @@ var layers = map[string]layer{
 	"test/bench/http":        {inside: []string{"test/gateway"}, outside: true, testOnly: true},
 	"test/bench/scale":       {inside: []string{"test/gateway"}, outside: true, testOnly: true},
 	"test/differential":      {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
+	"test/openapi":           {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
+	"test/webhook":           {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 	"test/soak":              {inside: []string{"test/gateway"}, outside: true, testOnly: true},
 	"test/browser":           {inside: []string{"..."}, outside: true, nats: true, testOnly: true},
 	"test/e2e":               {inside: []string{"..."}, outside: true, nats: true, testOnly: true},

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"io/fs"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,8 +15,11 @@ import (
 	"portico/web/build"
 )
 
-// budget is the most that the page may cost a newcomer, compressed.
-const budget = 20 << 10
+// What each page may cost at most, compressed: the playground, which a newcomer sees first, and the reference with what it shares.
+const (
+	budget          = 20 << 10
+	referenceBudget = 10 << 10
+)
 
 func assets(t *testing.T) map[string][]byte {
 	t.Helper()
@@ -24,11 +28,11 @@ func assets(t *testing.T) map[string][]byte {
 		t.Fatal(err)
 	}
 	all := map[string][]byte{}
-	err = fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(files, ".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		all[path], err = fs.ReadFile(files, path)
+		all[file], err = fs.ReadFile(files, file)
 		return err
 	})
 	if err != nil {
@@ -54,40 +58,60 @@ func TestDistIsCurrent(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	var packed bytes.Buffer
-	zip := gzip.NewWriter(&packed)
-	for _, name := range slices.Sorted(maps.Keys(assets(t))) {
-		if _, err := zip.Write(assets(t)[name]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := zip.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if packed.Len() > budget {
-		t.Errorf("the page takes %d bytes compressed, the budget is %d", packed.Len(), budget)
+	for name, c := range map[string]struct {
+		reference bool
+		most      int
+	}{"playground": {false, budget}, "reference": {true, referenceBudget}} {
+		t.Run(name, func(t *testing.T) {
+			var packed bytes.Buffer
+			zip := gzip.NewWriter(&packed)
+			for _, file := range slices.Sorted(maps.Keys(assets(t))) {
+				if strings.HasPrefix(file, "reference/") != c.reference {
+					continue
+				}
+				if _, err := zip.Write(assets(t)[file]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := zip.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if packed.Len() > c.most {
+				t.Errorf("it takes %d bytes compressed, the budget is %d", packed.Len(), c.most)
+			}
+		})
 	}
 }
 
-// TestNothingFromOutside: the page works without the Internet and under a policy that forbids inline code.
+// TestNothingFromOutside: the pages work without the Internet and under a policy that forbids inline code.
 func TestNothingFromOutside(t *testing.T) {
-	page := string(assets(t)["index.html"])
-	for what, pattern := range map[string]string{
-		"inline script":  `<script(?:\s+(?:type|src|defer)(?:="[^"]*")?)*>\s*[^<\s]`,
-		"inline style":   `<style|\sstyle=`,
-		"inline handler": `\son[a-z]+=`,
-		"foreign source": `(?:src|href)="(?:[a-z]+:)?//`,
+	for name, own := range map[string][]string{
+		"index.html":           {"portico.js", "portico.css"},
+		"reference/index.html": {"reference.js", "reference.css"},
 	} {
-		if found := regexp.MustCompile(pattern).FindString(page); found != "" {
-			t.Errorf("%s: %q", what, found)
-		}
-	}
-	for _, name := range []string{"portico.js", "portico.css"} {
-		if text := string(assets(t)[name]); strings.Contains(text, "http://") || strings.Contains(text, "https://") {
-			t.Errorf("%s names an address of its own", name)
-		}
-		if !strings.Contains(page, `"`+name+"?v=") {
-			t.Errorf("the page does not name %s with its version", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			page := string(assets(t)[name])
+			if !strings.Contains(page, "Content-Security-Policy\" content=\"default-src 'none'") {
+				t.Error("no strict policy")
+			}
+			for what, pattern := range map[string]string{
+				"inline script":  `<script(?:\s+(?:type|src|defer)(?:="[^"]*")?)*>\s*[^<\s]`,
+				"inline style":   `<style|\sstyle=`,
+				"inline handler": `\son[a-z]+=`,
+				"foreign source": `(?:src|href)="(?:[a-z]+:)?//`,
+			} {
+				if found := regexp.MustCompile(pattern).FindString(page); found != "" {
+					t.Errorf("%s: %q", what, found)
+				}
+			}
+			for _, file := range own {
+				if text := string(assets(t)[path.Join(path.Dir(name), file)]); text == "" || strings.Contains(text, "http://") || strings.Contains(text, "https://") {
+					t.Errorf("%s is missing or names an address of its own", file)
+				}
+				if !strings.Contains(page, `"`+file+"?v=") {
+					t.Errorf("the page does not name %s with its version", file)
+				}
+			}
+		})
 	}
 }

@@ -164,16 +164,19 @@ func (c *call) one(toExchange bool) (int, any, error) {
 	return http.StatusOK, c.door.vhost.bindingInfo(b), err
 }
 
+// bindingRequest is the body of a new binding.
+type bindingRequest struct {
+	RoutingKey string    `json:"routing_key"`
+	Arguments  jsonTable `json:"arguments"`
+}
+
 // readBinding reads the body of a new binding.
 func (c *call) readBinding(toExchange bool) (broker.Binding, error) {
 	b, err := c.ends(toExchange)
 	if err != nil {
 		return b, err
 	}
-	var d struct {
-		RoutingKey string    `json:"routing_key"`
-		Arguments  jsonTable `json:"arguments"`
-	}
+	var d bindingRequest
 	if err := c.read(&d); err != nil {
 		return b, err
 	}

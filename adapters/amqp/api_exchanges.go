@@ -62,15 +62,18 @@ func (c *call) exchange() (int, any, error) {
 	return http.StatusOK, c.door.vhost.exchangeInfo(x), err
 }
 
+// exchangeRequest is the body of a new exchange.
+type exchangeRequest struct {
+	Type       string    `json:"type"`
+	Durable    jsonBool  `json:"durable"`
+	AutoDelete jsonBool  `json:"auto_delete"`
+	Internal   jsonBool  `json:"internal"`
+	Arguments  jsonTable `json:"arguments"`
+}
+
 // putExchange: PUT exchanges/{name}: 201, or 204 when there is an equivalent one.
 func (c *call) putExchange() (int, any, error) {
-	var d struct {
-		Type       string    `json:"type"`
-		Durable    jsonBool  `json:"durable"`
-		AutoDelete jsonBool  `json:"auto_delete"`
-		Internal   jsonBool  `json:"internal"`
-		Arguments  jsonTable `json:"arguments"`
-	}
+	var d exchangeRequest
 	if err := c.read(&d); err != nil {
 		return 0, nil, err
 	}
@@ -121,6 +124,11 @@ func (p *publication) read() (payload, properties []byte, err error) {
 	return payload, properties, err
 }
 
+// routing is the answer to a publication.
+type routing struct {
+	Routed bool `json:"routed"`
+}
+
 // publish: POST exchanges/{name}/publish: {"routed": …} when the queues that the message goes to keep it.
 func (c *call) publish() (int, any, error) {
 	var p publication
@@ -135,7 +143,5 @@ func (c *call) publish() (int, any, error) {
 		return 0, nil, core.Errorf(core.CodeTooLarge, "message of %d bytes: at most %d", len(payload), limit)
 	}
 	routed, err := c.send(exchangeIn(c.names[0]), p.RoutingKey, properties, payload)
-	return http.StatusOK, struct {
-		Routed bool `json:"routed"`
-	}{routed}, err
+	return http.StatusOK, routing{routed}, err
 }

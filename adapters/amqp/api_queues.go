@@ -91,13 +91,16 @@ func (c *call) queue() (int, any, error) {
 	return http.StatusOK, info, err
 }
 
+// queueRequest is the body of a new queue.
+type queueRequest struct {
+	Durable    jsonBool  `json:"durable"`
+	AutoDelete jsonBool  `json:"auto_delete"`
+	Arguments  jsonTable `json:"arguments"`
+}
+
 // putQueue: PUT queues/{name}: 201, or 204 when there is an equivalent one.
 func (c *call) putQueue() (int, any, error) {
-	var d struct {
-		Durable    jsonBool  `json:"durable"`
-		AutoDelete jsonBool  `json:"auto_delete"`
-		Arguments  jsonTable `json:"arguments"`
-	}
+	var d queueRequest
 	if err := c.read(&d); err != nil {
 		return 0, nil, err
 	}

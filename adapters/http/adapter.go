@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
+	"portico/adapters/http/webhook"
 	"portico/core"
 
 	"github.com/gin-gonic/gin"
@@ -30,31 +32,50 @@ const (
 
 // Config is what the HTTP door needs.
 type Config struct {
-	Listen         string               // address, such as 127.0.0.1:8080; port 0 for any
-	WebSocket      http.Handler         // mounted at /ws; nil: none
-	Web            fs.FS                // assets served at "/"; nil: none
-	Extensions     map[string]Extension // parts of the REST surface by their name below /v1, such as "amqp"; not a name that this door uses itself
-	MaxBody        int64                // bytes of a message's body; 0: core's MaxMessage
-	MaxConnections int                  // connections at once, those that became WebSockets included; above, new ones wait in the kernel. 0: 8192
-	WriteTimeout   time.Duration        // a client that takes nothing of its event stream for so long is gone. 0: 10 s
+	Listen         string                   // address, such as 127.0.0.1:8080; port 0 for any
+	WebSocket      http.Handler             // mounted at /ws; nil: none
+	Web            fs.FS                    // assets served at "/"; nil: none
+	AllowedOrigins []string                 // of other origins whose pages may use the door, such as https://app.example.com; no wildcards
+	Doors          func() map[string]string // address by name of the doors beside this one; nil: not told. It is called by any number of goroutines once Serve runs.
+	Extensions     map[string]Extension     // parts of the REST surface by their name below /v1, such as "amqp"; not a name that this door uses itself
+	Webhooks       *webhook.Courier         // outbound webhooks, which somebody else serves; nil: none
+	Hooks          []Hook                   // sources of webhooks that are always there; others come and go by REST
+	MaxBody        int64                    // bytes of a message's body; 0: core's MaxMessage
+	MaxConnections int                      // connections at once, those that became WebSockets included; above, new ones wait in the kernel. 0: 8192
+	BodyTimeout    time.Duration            // a body must come within this, plus the time that it takes at 64 KiB/s. 0: 30 s
+	WriteTimeout   time.Duration            // a client that takes nothing of its event stream for so long is gone. 0: 10 s
 }
 
 // Adapter is the HTTP door.
 type Adapter struct {
 	// immutable
-	gateway      *core.Gateway
-	log          *slog.Logger
-	metrics      *core.DoorMetrics
-	websocket    http.Handler
-	maxBody      int64
-	sealer       *sealer
-	bodies       *semaphore.Weighted // bytes of bodies at once
-	origins      *http.CrossOriginProtection
-	listener     net.Listener
-	server       *http.Server
-	inflight     *inflight
-	writeTimeout time.Duration
-	draining     chan struct{} // closed when the gateway stops: streams and waiting fetches end
+	gateway   *core.Gateway
+	log       *slog.Logger
+	metrics   *core.DoorMetrics
+	websocket http.Handler
+	doors     func() map[string]string
+	document  func() (*document, error) // made when it is asked for first
+	maxBody   int64
+
+	maxConnections int
+	sealer         *sealer
+	hooks          *hookState
+	webhooks       *webhook.Courier    // nil: none
+	bodies         *semaphore.Weighted // bytes of bodies at once
+	patience       time.Duration       // for a body
+	packers        []*packer
+	rest           *restState
+	origins        *http.CrossOriginProtection
+	listener       net.Listener
+	server         *http.Server
+	frames         frames    // what subscribers share
+	buffers        sync.Pool // of *[]byte, for their writes
+	serving        *serving
+	inflight       *inflight
+	writeTimeout   time.Duration
+	stopping       context.Context // ends when the gateway stops: streams and waiting fetches end …
+	stop           context.CancelFunc
+	draining       <-chan struct{} // … because this is closed
 }
 
 // New opens the listener. Serve must be called to serve it, and closes it.
@@ -63,23 +84,38 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http: listen on %q: %w", cfg.Listen, err)
 	}
+	hooks, err := newHookState(cfg.Hooks, g)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	a := &Adapter{
 		gateway: g, log: log, metrics: g.Door(door), websocket: cfg.WebSocket, maxBody: cfg.MaxBody,
 		sealer: newSealer(), bodies: semaphore.NewWeighted(bodyMemory), origins: http.NewCrossOriginProtection(),
-		inflight: newInflight(), draining: make(chan struct{}),
+		inflight: newInflight(), serving: newServing(), packers: newPackers(), rest: newRestState(), hooks: hooks, webhooks: cfg.Webhooks,
 	}
+	a.stopping, a.stop = context.WithCancel(context.Background())
+	a.draining = a.stopping.Done()
 	if a.maxBody <= 0 {
 		a.maxBody = int64(g.MaxMessage())
 	}
 	if a.writeTimeout = cfg.WriteTimeout; a.writeTimeout <= 0 {
 		a.writeTimeout = defaultWrite
 	}
+	if a.patience = cfg.BodyTimeout; a.patience <= 0 {
+		a.patience = bodyPatience
+	}
 	if cfg.MaxConnections <= 0 {
 		cfg.MaxConnections = defaultMaxConns
 	}
+	a.maxConnections, a.doors = cfg.MaxConnections, cfg.Doors
+	a.document = sync.OnceValues(func() (*document, error) { return newDocument(a.operations(), cfg.Extensions) })
+	handler, err := a.handler(cfg)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	a.listener = newLimitListener(listener, cfg.MaxConnections)
 	a.server = &http.Server{
-		Handler: a.handler(cfg), ConnContext: withSession, ConnState: a.count, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: handler, ConnContext: withSession, ConnState: a.count, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, WriteTimeout: answerTimeout, MaxHeaderBytes: maxHeaderBytes,
 	}
 	system := g.System()
@@ -96,12 +132,12 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	go func() { served <- a.server.Serve(a.listener) }()
 	select {
 	case err := <-served:
-		close(a.draining)
+		a.stop()
 		a.inflight.wait()
 		return fmt.Errorf("http: serve: %w", err)
 	case <-ctx.Done():
 	}
-	close(a.draining)
+	a.stop()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.gateway.DrainTimeout())
 	defer cancel()
 	err := a.server.Shutdown(limit)
@@ -118,8 +154,11 @@ func (a *Adapter) Serve(ctx context.Context) error {
 
 // handler puts what concerns every request around the routes. A WebSocket is not counted in flight: it outlives its
 // request, and its own adapter waits for it.
-func (a *Adapter) handler(cfg Config) http.Handler {
-	routes := a.routes(cfg)
+func (a *Adapter) handler(cfg Config) (http.Handler, error) {
+	routes, err := a.crossOrigin(cfg.AllowedOrigins, a.routes(cfg))
+	if err != nil {
+		return nil, err
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.websocket != nil && r.URL.Path == "/ws" {
 			a.websocket.ServeHTTP(w, r)
@@ -130,20 +169,14 @@ func (a *Adapter) handler(cfg Config) http.Handler {
 		}
 		defer a.inflight.leave()
 		routes.ServeHTTP(w, r)
-	})
+	}), nil
 }
 
 // routes puts the operations behind their middleware, and beside them what needs no login.
 func (a *Adapter) routes(cfg Config) http.Handler {
 	e := a.engine()
-	e.GET("/healthz", a.healthz)
-	e.GET("/readyz", a.readyz)
-	e.GET("/metrics", a.promHandler())
-
-	a.mountExtensions(e.Group("/v1", a.sameOrigin, a.login), cfg.Extensions)
-	v1 := e.Group("/v1", a.sameOrigin, a.login, a.pathValues)
-	mount(v1, "/v1", a.operations())
-
+	a.mountExtensions(e.Group("/v1", a.compress, a.sameOrigin, a.login), cfg.Extensions)
+	a.mount(e.Group("/", a.compress, a.sameOrigin, a.pathValues), e.Group("/", a.compress, a.sameOrigin, a.login, a.pathValues), a.operations())
 	e.NoRoute(a.assets(cfg.Web))
 	e.NoMethod(a.notAllowed)
 	return e
@@ -164,7 +197,7 @@ func (a *Adapter) engine() *gin.Engine {
 	e.UseEscapedPath, e.UnescapePathValues = true, false
 	e.RedirectTrailingSlash, e.RedirectFixedPath = false, false
 	e.HandleMethodNotAllowed = true
-	e.Use(a.recover, guard)
+	e.Use(a.recover, guard())
 	return e
 }
 

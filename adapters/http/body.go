@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -26,19 +24,24 @@ const (
 // readBody reads the whole body: the limit is checked before anything is read where the length is told, and before memory
 // is taken where it is not. The caller must call release when it needs the bytes no more; err nil only.
 func (a *Adapter) readBody(c *gin.Context, limit int64) (body []byte, release func(), err error) {
+	return a.readInto(c, limit, a.bodies)
+}
+
+// readInto is readBody with the memory of this semaphore.
+func (a *Adapter) readInto(c *gin.Context, limit int64, memory *semaphore.Weighted) (body []byte, release func(), err error) {
 	length := c.Request.ContentLength
 	if length > limit {
 		return nil, nil, tooLarge(limit)
 	}
 	rc := http.NewResponseController(c.Writer)
-	patience := bodyPatience + time.Duration(max(length, 0)/bodyPace)*time.Second
+	patience := a.patience + time.Duration(max(length, 0)/bodyPace)*time.Second
 	if length < 0 {
 		patience += time.Duration(limit/bodyPace) * time.Second
 	}
 	if err := rc.SetReadDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, nil, core.AsError(err)
 	}
-	b := bodyReader{from: c.Request.Body, memory: a.bodies}
+	b := bodyReader{from: c.Request.Body, memory: memory}
 	if err := b.read(length, limit); err != nil {
 		b.release()
 		return nil, nil, err
@@ -112,25 +115,4 @@ func unreadable(err error) error {
 
 func tooLarge(limit int64) error {
 	return core.Errorf(core.CodeTooLarge, "the body is above the limit of %d bytes", limit)
-}
-
-// readJSON decodes a command. Unknown fields, and anything behind the object, are errors; an empty body leaves into as it is.
-func (a *Adapter) readJSON(c *gin.Context, into any) error {
-	body, release, err := a.readBody(c, maxControl)
-	if err != nil {
-		return err
-	}
-	defer release()
-	if len(bytes.TrimSpace(body)) == 0 {
-		return nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return core.Errorf(core.CodeInvalid, "the body is not the JSON expected here: %v", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return core.Errorf(core.CodeInvalid, "something follows the JSON object")
-	}
-	return nil
 }

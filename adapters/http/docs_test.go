@@ -31,7 +31,7 @@ func TestDocumentedExamples(t *testing.T) {
 	for _, line := range curls(string(doc)) {
 		x := parseCurl(t, strings.ReplaceAll(line, "$TOKEN", token))
 		if x.stream {
-			d.subscribe(x.path[strings.Index(x.path, "?")+1:]).cancel()
+			d.feed(x.path).cancel()
 		} else {
 			a := d.do(x.method, x.path, x.body, x.options...)
 			if a.status >= 300 {

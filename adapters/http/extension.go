@@ -22,6 +22,13 @@ type Extension interface {
 	Serve(bus *core.Bus, path []string, r *http.Request, body []byte) (status int, answer any, err error)
 }
 
+// Described is an Extension that tells its operations for the OpenAPI document.
+type Described interface {
+	// Describe calls tell for each operation. path is what follows the extension's name, names in it as {name}; query has a value of its type for each parameter;
+	// request and answer are values of the types of the bodies, nil: none; success are the statuses when all goes well.
+	Describe(tell func(method, path, summary string, query map[string]any, request, answer any, success ...int))
+}
+
 // mountExtensions adds the routes of the extensions: everything below /v1/NAME is theirs.
 func (a *Adapter) mountExtensions(v1 *gin.RouterGroup, extensions map[string]Extension) {
 	for _, name := range slices.Sorted(maps.Keys(extensions)) {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -101,24 +100,26 @@ type order struct {
 	lease    time.Duration
 	priority int  // among the queue's consumers
 	raw      bool // one message, as the body
+	envelope bool // one message, in its JSON form
 }
 
 func readOrder(c *gin.Context) (o order, err error) {
 	o = order{max: 10, lease: defaultLease}
-	o.raw = c.Query("raw") == "1" || strings.Contains(c.GetHeader("Accept"), "application/octet-stream")
+	o.raw = c.Query("raw") == "1" || wants(c, "application/octet-stream")
+	o.envelope = !o.raw && wants(c, messageType)
 	if text, ok := c.GetQuery("max"); ok {
 		o.max, err = strconv.Atoi(text)
 		if err != nil || o.max < 1 || o.max > maxFetch {
-			return o, core.Errorf(core.CodeInvalid, "max: %q is not a number from 1 to %d", text, maxFetch)
+			return o, badField("query.max", "a whole number from 1 to "+strconv.Itoa(maxFetch), text)
 		}
 	}
-	if o.raw {
+	if o.raw || o.envelope {
 		o.max = 1
 	}
 	if text, ok := c.GetQuery("priority"); ok {
 		n, err := strconv.ParseInt(text, 10, 32)
 		if err != nil {
-			return o, core.Errorf(core.CodeInvalid, "priority: %q is not a number of 32 bits", text)
+			return o, badField("query.priority", "a whole number of 32 bits", text)
 		}
 		o.priority = int(n)
 	}
@@ -196,10 +197,21 @@ func (a *Adapter) handOver(c *gin.Context, q *core.Queue, o order, p *pull) erro
 		}
 	}
 	a.leave(c, q)
-	if !o.raw {
+	switch {
+	case !o.raw && !o.envelope && wantsEvents(c):
+		return a.writeEvents(c, messages)
+	case !o.raw && !o.envelope:
 		return a.writeFetched(c, messages)
+	case len(messages) == 0:
+		c.Status(http.StatusNoContent)
+		c.Writer.WriteHeaderNow()
+	case o.envelope:
+		a.metrics.Out.Inc()
+		a.metrics.BytesOut.Add(float64(len(messages[0].message.Data)))
+		a.envelope(c, messages[0])
+	default:
+		a.writeRaw(c, messages[0])
 	}
-	a.writeRaw(c, messages)
 	return nil
 }
 
@@ -209,13 +221,27 @@ func (a *Adapter) leave(c *gin.Context, q *core.Queue) {
 	a.sealer.forget(q.Name(), busOf(c).Lookup)
 }
 
+// Envelope is event under a name that reflection shows where it is embedded.
+type Envelope = event
+
 // fetched is a message of a fetch.
 type fetched struct {
-	Token       string `json:"token"`
-	Attempt     uint32 `json:"attempt"`
-	Redelivered bool   `json:"redelivered"`
-	event
+	Token       string `json:"token" doc:"What settles it"`
+	Attempt     uint32 `json:"attempt" doc:"How often it has been delivered, this time included"`
+	Redelivered bool   `json:"redelivered" doc:"Somebody may have seen it before"`
+	Envelope
 	message *core.Message
+}
+
+// fetchedList is the JSON form of a fetch's answer.
+type fetchedList struct {
+	Messages []fetched `json:"messages"`
+}
+
+func exampleFetched() any {
+	text := "first job"
+	e := event{Headers: map[string]any{"Content-Type": "text/plain"}, Data: &text}
+	return fetchedList{[]fetched{{Token: "AAAAAAAAAAEAAAAAAAAAAQAAAAGlDe6HTaVnd2lpKYsXVr0i", Attempt: 1, Envelope: e}}}
 }
 
 // writeFetched writes the JSON form, message by message: encoding needs memory for one at a time.
@@ -243,14 +269,8 @@ func (a *Adapter) writeFetched(c *gin.Context, messages []fetched) error {
 	return err
 }
 
-// writeRaw writes one message as the body, with what else there is to say in headers; 204 when there is none.
-func (a *Adapter) writeRaw(c *gin.Context, messages []fetched) {
-	if len(messages) == 0 {
-		c.Status(http.StatusNoContent)
-		c.Writer.WriteHeaderNow()
-		return
-	}
-	m := messages[0]
+// writeRaw writes one message as the body, with what else there is to say in headers.
+func (a *Adapter) writeRaw(c *gin.Context, m fetched) {
 	c.Header("Portico-Token", m.Token)
 	c.Header("Portico-Attempt", strconv.FormatUint(uint64(m.Attempt), 10))
 	c.Header("Portico-Redelivered", strconv.FormatBool(m.Redelivered))

@@ -11,9 +11,11 @@ import (
 
 // frame is a message on its way to subscribers. It is encoded once for all that get it, by the first that writes it.
 type frame struct {
-	message *core.Message
-	sse     encoding
-	line    encoding
+	message   *core.Message
+	sse       encoding
+	line      encoding
+	event     encoding // as a CloudEvent: server-sent …
+	eventLine encoding // … and a line
 }
 
 // encoding is one form of a frame.

@@ -82,16 +82,16 @@ func messageName(name string) (string, error) {
 	case travels(lower):
 		return lower, nil
 	case reserved(lower):
-		return "", core.Errorf(core.CodeInvalid, "header %s is not taken from outside", name)
+		return "", badField("header."+name, "no header of the gateway's own and no command to the bus", "")
 	case !strings.HasPrefix(name, userPrefix):
 		return "", nil
 	}
 	user, err := url.PathUnescape(strings.ToLower(name[len(userPrefix):]))
 	if err != nil || !legalName(user) {
-		return "", core.Errorf(core.CodeInvalid, "header %s does not name a message header", name)
+		return "", badField("header."+name, "behind Msg- the name of a message header, percent-encoded", "")
 	}
 	if _, ok := properties[user]; ok || reserved(user) || travels(user) {
-		return "", core.Errorf(core.CodeInvalid, "header %s: %s is no user header", name, user)
+		return "", badField("header."+name, "a name that is not the gateway's own: "+user+" is", "")
 	}
 	return user, nil
 }
@@ -109,11 +109,11 @@ func legalName(name string) bool {
 func legalValues(name string, values []string) error {
 	p, known := properties[strings.ToLower(name)]
 	if known && len(values) != 1 {
-		return core.Errorf(core.CodeInvalid, "header %s is there %d times", name, len(values))
+		return badField("header."+name, "one value", strconv.Itoa(len(values))+" values")
 	}
 	for _, v := range values {
 		if !anyText(v) || known && !p.legal(v) {
-			return core.Errorf(core.CodeInvalid, "header %s has a value that is not legal", name)
+			return badField("header."+name, "a legal value in UTF-8", strconv.QuoteToASCII(v))
 		}
 	}
 	return nil

@@ -10,13 +10,13 @@ import (
 )
 
 // healthz: GET /healthz. The process is alive and answers.
-func (a *Adapter) healthz(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) }
+func (a *Adapter) healthz(c *gin.Context) { c.JSON(http.StatusOK, health{"ok"}) }
 
 // readyz: GET /readyz. 503 with the reasons when no messages can be taken now.
 func (a *Adapter) readyz(c *gin.Context) {
 	err := a.notReady()
 	if err == nil {
-		c.JSON(http.StatusOK, gin.H{"status": "ready"})
+		c.JSON(http.StatusOK, health{"ready"})
 		return
 	}
 	p := problemOf(&core.Error{Code: core.CodeUnavailable, Detail: "the gateway does not take messages now", Err: err})

@@ -14,11 +14,7 @@ import (
 	"portico/core/coretest"
 
 	httpapi "portico/adapters/http"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // doorway is a gateway with its HTTP door open, and a client of its own.
 type doorway struct {
@@ -42,7 +38,8 @@ func open(t *testing.T, cfg httpapi.Config, options ...func(*core.Config)) *door
 	ended := make(chan error, 1)
 	go func() { ended <- door.Serve(ctx) }()
 	transport := &http.Transport{}
-	d := &doorway{t: t, gateway: g, door: door, url: "http://" + door.Addr(), client: &http.Client{Transport: transport}}
+	d := &doorway{t: t, gateway: g, door: door, url: "http://" + door.Addr()}
+	d.client = &http.Client{Transport: watched{transport, d.url}}
 	var result error
 	stopped := false
 	d.stop = func() error {
@@ -64,6 +61,12 @@ func open(t *testing.T, cfg httpapi.Config, options ...func(*core.Config)) *door
 		}
 	})
 	return d
+}
+
+// openPlain is open without anything special, but for the address of another door.
+func openPlain(t *testing.T) *doorway {
+	t.Helper()
+	return open(t, httpapi.Config{Doors: func() map[string]string { return map[string]string{"amqp": "127.0.0.1:1"} }})
 }
 
 // answer is a response that has been read to its end.
@@ -132,7 +135,10 @@ type problem struct {
 	Status                    int
 	Reasons                   []string
 	Results                   []result
+	Errors                    []violation
 }
+
+type violation struct{ Field, Expected, Found string }
 
 type result struct {
 	Token, Code string
@@ -154,8 +160,11 @@ func refused(t *testing.T, a answer, status int, code core.Code) problem {
 }
 
 type receipt struct {
-	Queues int
-	Live   bool
+	Queues    int
+	Live      bool
+	Stream    string
+	Sequence  uint64
+	Duplicate bool
 }
 
 type message struct {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"portico/core"
@@ -20,18 +21,32 @@ type operation struct {
 	params      []param
 	request     *content       // nil: no body is read
 	answers     map[int]answer // by status; those of errors are in fails
-	fails       []core.Code    // beside internal, and those of login
+	fails       []core.Code    // beside internal, invalid, and those of login
+	refuses     []int          // statuses of problems that no code has by itself, such as 412
+	open        bool           // nobody has to log in
+	lenient     bool           // parameters that it does not know are passed over
 	handle      gin.HandlerFunc
 }
 
-// param is a parameter of an operation. Those of the path are required.
+// param is a parameter of an operation. Those of the path are required. A query or header parameter stands once, unless its value is a slice; one of the query that an
+// operation does not have is refused, and so is one that does not have its type or is out of bounds.
 type param struct {
 	in          string // "path", "query", "header"
 	name        string
 	description string
-	value       any // of the type it has, such as 0, "" or []string(nil)
+	value       any // of the type it has, such as 0, false, "" or []string(nil); a time.Duration is text such as 2s
 	example     any
 	required    bool
+	least, most int64    // bounds of a whole number, of a duration in nanoseconds, or of the length of text in bytes; most 0: none
+	words       []string // what text may be; nil: anything
+	form        form     // of text, beside its bounds
+}
+
+// form is what text looks like.
+type form struct {
+	words   string // "a subject without wildcards"
+	pattern string // a regular expression, in the words that Go's and JavaScript's have in common
+	fits    func(string) bool
 }
 
 // content is a body: of one of the media types, with a JSON value of value's type, or any bytes if that is nil.
@@ -40,6 +55,14 @@ type content struct {
 	value   any
 	example any
 	text    string // what it is, in a sentence
+	also    []kind // what else it may be
+}
+
+// kind is one more form of a body.
+type kind struct {
+	types   []string
+	value   any // as content's
+	example any
 }
 
 // answer is an answer of a status.
@@ -57,14 +80,14 @@ func jsonOf(value, example any) *content {
 // rawBody is any bytes of any type.
 func rawBody(text string) *content { return &content{types: []string{"*/*"}, text: text} }
 
-// mount adds the routes of operations, whose path begins with prefix, to group.
-func mount(group *gin.RouterGroup, prefix string, operations []operation) {
+// mount adds the routes of operations: those that are open to open, the others to group.
+func (a *Adapter) mount(open, group *gin.RouterGroup, operations []operation) {
 	for _, o := range operations {
-		path, ok := strings.CutPrefix(o.path, prefix)
-		if !ok {
-			continue
+		to := group
+		if o.open {
+			to = open
 		}
-		group.Handle(o.method, ginPath(path), o.handle)
+		to.Handle(o.method, ginPath(o.path), a.checked(&o), o.handle)
 	}
 }
 
@@ -81,26 +104,69 @@ func ginPath(path string) string {
 	return strings.Join(parts, "/")
 }
 
-// operations is the one list of what can be done below /v1, the extensions of other doors left out.
+// operations is the one list of what can be done at this door, the extensions of other doors left out. Those that are open are mounted without a login.
 func (a *Adapter) operations() []operation {
-	return []operation{
-		{id: "publish", method: http.MethodPost, path: "/v1/publish/{subject}", handle: a.publish},
-		{id: "request", method: http.MethodPost, path: "/v1/request/{subject}", handle: a.request},
-		{id: "subscribe", method: http.MethodGet, path: "/v1/subscribe", handle: a.subscribe},
+	return slices.Concat(
+		a.publishOperations(),
+		a.liveOperations(),
+		a.hookOperations(),
+		a.webhookOperations(),
+		a.eventOperations(),
+		a.queueOperations(),
+		a.settleOperations(),
+		a.bindingOperations(),
+		a.streamOperations(),
+		a.kvOperations(),
+		a.objectOperations(),
+		a.systemOperations(),
+	)
+}
 
-		{id: "listQueues", method: http.MethodGet, path: "/v1/queues", handle: a.list},
-		{id: "declareQueue", method: http.MethodPut, path: "/v1/queues/{q}", handle: a.declare},
-		{id: "getQueue", method: http.MethodGet, path: "/v1/queues/{q}", handle: a.withQueue(consuming, a.show)},
-		{id: "deleteQueue", method: http.MethodDelete, path: "/v1/queues/{q}", handle: a.withQueue(consuming, a.remove)},
-		{id: "appendMessage", method: http.MethodPost, path: "/v1/queues/{q}/messages", handle: a.withQueue(appending, a.appendMessage)},
-		{id: "purgeQueue", method: http.MethodDelete, path: "/v1/queues/{q}/messages", handle: a.withQueue(consuming, a.purge)},
-		{id: "fetch", method: http.MethodPost, path: "/v1/queues/{q}/fetch", handle: a.withQueue(consuming, a.fetch)},
-		{id: "ack", method: http.MethodPost, path: "/v1/queues/{q}/ack", handle: a.withQueue(consuming, a.ack)},
-		{id: "nack", method: http.MethodPost, path: "/v1/queues/{q}/nack", handle: a.withQueue(consuming, a.nack)},
-		{id: "extend", method: http.MethodPost, path: "/v1/queues/{q}/extend", handle: a.withQueue(consuming, a.extend)},
-		{id: "listBindings", method: http.MethodGet, path: "/v1/queues/{q}/bindings", handle: a.withQueue(consuming, a.bindings)},
-		{id: "getBinding", method: http.MethodGet, path: "/v1/queues/{q}/bindings/{pattern}", handle: a.withQueue(consuming, a.binding)},
-		{id: "bind", method: http.MethodPut, path: "/v1/queues/{q}/bindings/{pattern}", handle: a.withQueue(consuming, a.bind)},
-		{id: "unbind", method: http.MethodDelete, path: "/v1/queues/{q}/bindings/{pattern}", handle: a.withQueue(consuming, a.unbind)},
-	}
+// inPath is a parameter of the path.
+func inPath(name, description, example string) param {
+	return param{in: "path", name: name, description: description, value: "", example: example, required: true}
+}
+
+// inQuery is a parameter of the query.
+func inQuery(name, description string, value, example any) param {
+	return param{in: "query", name: name, description: description, value: value, example: example}
+}
+
+// inHeader is a header, of a request or of an answer.
+func inHeader(name, description string, value, example any) param {
+	return param{in: "header", name: name, description: description, value: value, example: example}
+}
+
+// within bounds a parameter.
+func (p param) within(least, most int64) param {
+	p.least, p.most = least, most
+	return p
+}
+
+// oneOf lists what a parameter may be.
+func (p param) oneOf(words ...string) param {
+	p.words = words
+	return p
+}
+
+// of gives a parameter a form.
+func (p param) of(f func() form) param {
+	p.form = f()
+	return p
+}
+
+// must makes a parameter required.
+func (p param) must() param {
+	p.required = true
+	return p
+}
+
+// noContent are the answers of what has nothing to tell.
+func noContent(description string) map[int]answer {
+	return map[int]answer{http.StatusNoContent: {description: description}}
+}
+
+// okJSON are the answers of what tells one thing.
+func okJSON(description string, value, example any) map[int]answer {
+	return map[int]answer{http.StatusOK: {description: description, body: jsonOf(value, example)}}
 }

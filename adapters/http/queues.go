@@ -32,6 +32,7 @@ func (a *Adapter) declare(c *gin.Context) {
 		return
 	}
 	q, created, err := busOf(c).DeclareQueue(c.Request.Context(), d.config(c.Param("q")))
+	err = inField(err, "body", "properties that a queue can have", "")
 	if err == nil && q.Config().Owner != "" {
 		err = core.Errorf(core.CodeLocked, "queue %q belongs to one connection alone", q.Name())
 	}
@@ -80,18 +81,29 @@ func (a *Adapter) withQueue(action string, f func(*gin.Context, *core.Queue)) gi
 // show: GET /v1/queues/{q}.
 func (a *Adapter) show(c *gin.Context, q *core.Queue) { a.described(c, http.StatusOK, q) }
 
-// list: GET /v1/queues. What this identity may not consume is left out, and so is a queue that goes away meanwhile.
+// queueList is a page of the queues.
+type queueList struct {
+	Queues []description `json:"queues"`
+	Next   string        `json:"next,omitempty" doc:"The cursor of the next page, if there is one"`
+}
+
+// list: GET /v1/queues?limit=&cursor=. What this identity may not consume is left out, and so is a queue that goes away meanwhile.
 func (a *Adapter) list(c *gin.Context) {
-	all := make([]description, 0)
-	for _, q := range busOf(c).Queues() {
-		if busOf(c).Allow(consuming, core.QueueSubject(q.Config().Name)) != nil {
-			continue
-		}
+	p, err := readPaging(c)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	all := busOf(c).Queues()
+	all = slices.DeleteFunc(all, func(q *core.Queue) bool { return busOf(c).Allow(consuming, core.QueueSubject(q.Name())) != nil })
+	l := queueList{Queues: make([]description, 0, min(len(all), p.limit))}
+	all, l.Next = pageOf(c, p, all, (*core.Queue).Name)
+	for _, q := range all {
 		if d, err := describe(busOf(c), q); err == nil {
-			all = append(all, d)
+			l.Queues = append(l.Queues, d)
 		}
 	}
-	c.JSON(http.StatusOK, gin.H{"queues": all})
+	c.JSON(http.StatusOK, l)
 }
 
 // remove: DELETE /v1/queues/{q}, with everything it holds.
@@ -101,7 +113,7 @@ func (a *Adapter) remove(c *gin.Context, q *core.Queue) {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, gin.H{"ready": ready})
+	c.JSON(http.StatusOK, removed{ready})
 }
 
 // purge: DELETE /v1/queues/{q}/messages removes what is ready; what is held stays.
@@ -111,43 +123,67 @@ func (a *Adapter) purge(c *gin.Context, q *core.Queue) {
 		a.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, gin.H{"purged": n})
+	c.JSON(http.StatusOK, purged{n})
 }
 
 // appendMessage: POST /v1/queues/{q}/messages, answered 201 when the queue keeps it.
 func (a *Adapter) appendMessage(c *gin.Context, q *core.Queue) {
-	m, release, err := a.message(c, "")
+	m, release, err := a.keyed(c, "")
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
 	defer release()
 	start := time.Now()
-	if err := a.keep(c, q, m); err != nil {
+	told, err := a.keep(c, q, m)
+	if err != nil {
 		a.fail(c, err)
 		return
 	}
 	a.took(m, start)
-	c.JSON(http.StatusCreated, receipt{Queues: 1})
+	c.JSON(http.StatusCreated, receiptOf(told))
 }
 
 // keep appends m and waits until the queue has it as durably as it promises, keepPatience at most.
-func (a *Adapter) keep(c *gin.Context, q *core.Queue, m *core.Message) error {
+func (a *Adapter) keep(c *gin.Context, q *core.Queue, m *core.Message) (core.Receipt, error) {
+	type outcome struct {
+		receipt core.Receipt
+		err     error
+	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), keepPatience)
 	defer cancel()
-	kept := make(chan error, 1)
-	busOf(c).Append(q, m, func(err error) { kept <- err })
+	kept := make(chan outcome, 1)
+	busOf(c).Append(q, m, func(r core.Receipt, err error) { kept <- outcome{r, err} })
 	select {
-	case err := <-kept:
-		return err
+	case o := <-kept:
+		return o.receipt, o.err
 	case <-ctx.Done():
-		return core.AsError(ctx.Err())
+		return core.Receipt{}, core.AsError(ctx.Err())
 	}
 }
 
-// bindings: GET /v1/queues/{q}/bindings.
+// bindingList is a page of a queue's bindings.
+type bindingList struct {
+	Bindings []string `json:"bindings" doc:"Subject patterns"`
+	Next     string   `json:"next,omitempty" doc:"The cursor of the next page, if there is one"`
+}
+
+// bound is one binding.
+type bound struct {
+	Queue   string `json:"queue"`
+	Pattern string `json:"pattern"`
+}
+
+// bindings: GET /v1/queues/{q}/bindings?limit=&cursor=.
 func (a *Adapter) bindings(c *gin.Context, q *core.Queue) {
-	c.JSON(http.StatusOK, gin.H{"bindings": patterns(busOf(c), q.Config().Name)})
+	p, err := readPaging(c)
+	if err != nil {
+		a.fail(c, err)
+		return
+	}
+	var l bindingList
+	l.Bindings, l.Next = pageOf(c, p, patterns(busOf(c), q.Config().Name), func(pattern string) string { return pattern })
+	c.JSON(http.StatusOK, l)
 }
 
 // binding: GET /v1/queues/{q}/bindings/{pattern}.
@@ -157,13 +193,13 @@ func (a *Adapter) binding(c *gin.Context, q *core.Queue) {
 		a.fail(c, core.Errorf(core.CodeNotFound, "no such binding"))
 		return
 	}
-	c.JSON(http.StatusOK, gin.H{"queue": q.Config().Name, "pattern": pattern})
+	c.JSON(http.StatusOK, bound{q.Config().Name, pattern})
 }
 
 // bind: PUT /v1/queues/{q}/bindings/{pattern}. 204, also when it was there.
 func (a *Adapter) bind(c *gin.Context, q *core.Queue) {
 	err := busOf(c).Bind(c.Request.Context(), core.Binding{Pattern: c.Param("pattern"), Queue: q.Config().Name})
-	a.done(c, err)
+	a.done(c, inField(err, "path.pattern", "a pattern of subjects that are not the bus's own", c.Param("pattern")))
 }
 
 // unbind: DELETE /v1/queues/{q}/bindings/{pattern}. 204, also when it was not there.

@@ -1,46 +1,19 @@
 package httpapi
 
-import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"strconv"
-	"strings"
-
-	"portico/core"
-)
+import "portico/core"
 
 // classic is how the default type is called by those who name it.
 const classic = "classic"
 
 // declaration is the body of PUT /v1/queues/{q}; what is left out has the default.
 type declaration struct {
-	Durable      *bool          `json:"durable"` // default true
-	AutoDelete   bool           `json:"auto_delete"`
+	Durable      *bool          `json:"durable" doc:"On disk, and outlives the gateway; true by default"`
+	AutoDelete   bool           `json:"auto_delete" doc:"Deleted when its last consumer goes"`
 	Type         core.QueueType `json:"type"`
-	MaxPriority  uint8          `json:"max_priority"`
-	SingleActive bool           `json:"single_active_consumer"`
+	MaxPriority  uint8          `json:"max_priority" doc:"Messages of a higher priority come first, up to this one" maximum:"255"`
+	SingleActive bool           `json:"single_active_consumer" doc:"Only the consumer that came first gets messages"`
 	core.QueueRules
 }
-
-// UnmarshalJSON implements json.Unmarshaler: an unknown field is an error, and a wrong value one that says where.
-func (d *declaration) UnmarshalJSON(b []byte) error {
-	type plain declaration
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	err := dec.Decode((*plain)(d))
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-		return fmt.Errorf("field %q cannot be a %s", strings.TrimPrefix(e.Field, rulesPrefix), e.Value)
-	}
-	if e, ok := errors.AsType[*strconv.NumError](err); ok {
-		return fmt.Errorf("%s is not a whole number", e.Num)
-	}
-	return err
-}
-
-// rulesPrefix is what the path of an embedded field begins with.
-const rulesPrefix = "QueueRules."
 
 // config is what d describes.
 func (d *declaration) config(name string) core.QueueConfig {
@@ -64,12 +37,12 @@ type description struct {
 	SingleActive bool           `json:"single_active_consumer,omitempty"`
 	core.QueueRules
 	Effective *core.QueueRules `json:"effective,omitempty"` // the rules in force, if a policy has changed any
-	Exclusive bool             `json:"exclusive"`           // belongs to one AMQP connection alone
-	Ready     int              `json:"ready"`
-	Unacked   int              `json:"unacked"`
+	Exclusive bool             `json:"exclusive" doc:"Belongs to one AMQP connection alone"`
+	Ready     int              `json:"ready" doc:"Messages that wait"`
+	Unacked   int              `json:"unacked" doc:"Messages that are held by somebody"`
 	Consumers int              `json:"consumers"`
-	Bytes     int64            `json:"bytes"`
-	Bindings  []string         `json:"bindings"` // subject patterns
+	Bytes     int64            `json:"bytes" doc:"Of the payloads of messages that wait"`
+	Bindings  []string         `json:"bindings" doc:"Subject patterns"`
 }
 
 func describe(bus *core.Bus, q *core.Queue) (description, error) {
@@ -91,4 +64,14 @@ func describe(bus *core.Bus, q *core.Queue) (description, error) {
 		d.Effective = &rules
 	}
 	return d, nil
+}
+
+func exampleDeclaration() any {
+	return map[string]any{"max_deliveries": 5, "dead_letter": map[string]any{"queue": "jobs.dead"}}
+}
+
+func exampleQueue() any {
+	return description{
+		Name: "jobs", Type: classic, Durable: true, QueueRules: core.QueueRules{MaxDeliveries: 5, DeadLetter: core.DeadLetter{Queue: "jobs.dead"}}, Bindings: []string{"orders.*"},
+	}
 }

@@ -94,11 +94,11 @@ func TestDescriptionsThatNoQueueCanHave(t *testing.T) {
 	long := strings.Repeat("k", 256)
 	cases := map[string]struct{ body, says string }{
 		"unknown type":          {`{"type":"heap"}`, `"heap"`},
-		"type of a number":      {`{"type":1}`, `field "type" cannot be a number`},
+		"type of a number":      {`{"type":1}`, `type: "number" is found`},
 		"unknown overflow":      {`{"overflow":"spill"}`, `"spill": want drop-head`},
-		"overflow of a number":  {`{"overflow":1}`, `field "overflow" cannot be a number`},
-		"priority too high":     {`{"max_priority":256}`, `field "max_priority" cannot be a number 256`},
-		"priority below zero":   {`{"max_priority":-1}`, `field "max_priority" cannot be a number -1`},
+		"overflow of a number":  {`{"overflow":1}`, `overflow: "number" is found`},
+		"priority too high":     {`{"max_priority":256}`, `max_priority: "number 256" is found`},
+		"priority below zero":   {`{"max_priority":-1}`, `max_priority: "number -1" is found`},
 		"ttl below zero":        {`{"message_ttl":-1}`, `message_ttl -1`},
 		"ttl beyond ten years":  {`{"message_ttl":315360000001}`, `message_ttl 315360000001`},
 		"ttl of a string":       {`{"message_ttl":"1s"}`, `message_ttl`},
@@ -107,11 +107,11 @@ func TestDescriptionsThatNoQueueCanHave(t *testing.T) {
 		"length below zero":     {`{"max_length":-1}`, `max_length -1`},
 		"length beyond bounds":  {`{"max_length":9223372036854775808}`, `9223372036854775808`},
 		"bytes beyond bounds":   {`{"max_length_bytes":4611686018427387905}`, `max_length_bytes 4611686018427387905`},
-		"deliveries below zero": {`{"max_deliveries":-1}`, `field "max_deliveries" cannot be a number -1`},
-		"single of a string":    {`{"single_active_consumer":"yes"}`, `field "single_active_consumer" cannot be a string`},
-		"dead letter of string": {`{"dead_letter":"dead"}`, `field "dead_letter" cannot be a string`},
+		"deliveries below zero": {`{"max_deliveries":-1}`, `max_deliveries: "number -1" is found`},
+		"single of a string":    {`{"single_active_consumer":"yes"}`, `single_active_consumer: "string" is found`},
+		"dead letter of string": {`{"dead_letter":"dead"}`, `dead_letter: "string" is found`},
 		"unknown dead letter":   {`{"dead_letter":{"topic":"x"}}`, `topic`},
-		"exchange of a number":  {`{"dead_letter":{"exchange":1}}`, `field "dead_letter.exchange" cannot be a number`},
+		"exchange of a number":  {`{"dead_letter":{"exchange":1}}`, `dead_letter.exchange: "number" is found`},
 		"exchange and queue":    {`{"dead_letter":{"exchange":"","queue":"a"}}`, `not to several`},
 		"key without exchange":  {`{"dead_letter":{"queue":"a","routing_key":"k"}}`, `needs an exchange`},
 		"exchange too long":     {`{"dead_letter":{"exchange":"` + long + `"}}`, `255 bytes`},
@@ -120,14 +120,17 @@ func TestDescriptionsThatNoQueueCanHave(t *testing.T) {
 		"quorum in memory":      {`{"type":"quorum","durable":false}`, `quorum`},
 		"quorum auto-delete":    {`{"type":"quorum","auto_delete":true}`, `quorum`},
 		"quorum with priority":  {`{"type":"quorum","max_priority":1}`, `quorum`},
-		"unknown field":         {`{"ttl":1}`, `unknown field "ttl"`},
-		"no object":             {`[]`, `JSON`},
+		"unknown field":         {`{"ttl":1}`, `there is no field "ttl"`},
+		"no object":             {`[]`, `body: "array" is found, an object is expected`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			p := refused(t, d.do("PUT", "/v1/queues/n", c.body), 400, core.CodeInvalid)
 			if !strings.Contains(p.Detail, c.says) {
 				t.Errorf("%s: %s", c.body, p.Detail)
+			}
+			if len(p.Errors) != 1 || !strings.HasPrefix(p.Errors[0].Field, "body") || p.Errors[0].Expected == "" {
+				t.Errorf("%s: fields %+v", c.body, p.Errors)
 			}
 		})
 	}

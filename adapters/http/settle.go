@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"portico/core"
@@ -12,11 +13,29 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// settlement is the body of ack, nack and extend.
-type settlement struct {
-	Tokens  []string `json:"tokens"`
-	Requeue *bool    `json:"requeue"` // nack: back to its place (default), or dead
-	Lease   string   `json:"lease"`   // extend: so long from now
+// ackRequest is the body of ack.
+type ackRequest struct {
+	Tokens []string `json:"tokens" required:"true" minItems:"1" maxItems:"1000" doc:"Of a fetch from this queue"`
+}
+
+// nackRequest is the body of nack.
+type nackRequest struct {
+	Tokens  []string `json:"tokens" required:"true" minItems:"1" maxItems:"1000" doc:"Of a fetch from this queue"`
+	Requeue *bool    `json:"requeue" doc:"true, the default: back to its place. false: dead"`
+}
+
+// extendRequest is the body of extend.
+type extendRequest struct {
+	Tokens []string `json:"tokens" required:"true" minItems:"1" maxItems:"1000" doc:"Of a fetch from this queue"`
+	Lease  string   `json:"lease" doc:"So long from now, 10ms to 12h; 30s by default" example:"1m"`
+}
+
+// ginQueueHandler is a handler that gets the queue that the path names.
+type ginQueueHandler = func(*gin.Context, *core.Queue)
+
+// results is the answer when all went well.
+type results struct {
+	Results []result `json:"results"`
 }
 
 // result says what became of one token.
@@ -30,29 +49,32 @@ type result struct {
 
 // ack: POST /v1/queues/{q}/ack: done with these.
 func (a *Adapter) ack(c *gin.Context, q *core.Queue) {
-	a.settle(c, q, func(settlement) queue.Outcome { return queue.Ack })
+	var r ackRequest
+	if err := a.readTokens(c, &r, &r.Tokens); err != nil {
+		a.fail(c, err)
+		return
+	}
+	a.settle(c, q, r.Tokens, queue.Ack)
 }
 
 // nack: POST /v1/queues/{q}/nack: not done with these.
 func (a *Adapter) nack(c *gin.Context, q *core.Queue) {
-	a.settle(c, q, func(s settlement) queue.Outcome {
-		if s.Requeue == nil || *s.Requeue {
-			return queue.Requeue
-		}
-		return queue.Reject
-	})
-}
-
-// settle answers when every settlement is as durable as the queue: 200, or the first problem with what became of each token.
-func (a *Adapter) settle(c *gin.Context, q *core.Queue, outcome func(settlement) queue.Outcome) {
-	s, err := a.readSettlement(c)
-	if err != nil {
+	var r nackRequest
+	if err := a.readTokens(c, &r, &r.Tokens); err != nil {
 		a.fail(c, err)
 		return
 	}
-	o := outcome(s)
-	settled := make([]chan error, len(s.Tokens))
-	for i, token := range s.Tokens {
+	o := queue.Requeue
+	if r.Requeue != nil && !*r.Requeue {
+		o = queue.Reject
+	}
+	a.settle(c, q, r.Tokens, o)
+}
+
+// settle answers when every settlement is as durable as the queue: 200, or the first problem with what became of each token.
+func (a *Adapter) settle(c *gin.Context, q *core.Queue, tokens []string, o queue.Outcome) {
+	settled := make([]chan error, len(tokens))
+	for i, token := range tokens {
 		done := make(chan error, 1)
 		settled[i] = done
 		h, err := a.sealer.open(q, token)
@@ -62,7 +84,7 @@ func (a *Adapter) settle(c *gin.Context, q *core.Queue, outcome func(settlement)
 		}
 		q.Settle(o, []queue.Handle{h}, func(err error) { done <- err })
 	}
-	errs := make([]error, len(s.Tokens))
+	errs := make([]error, len(tokens))
 	for i, done := range settled {
 		select {
 		case errs[i] = <-done:
@@ -73,28 +95,26 @@ func (a *Adapter) settle(c *gin.Context, q *core.Queue, outcome func(settlement)
 	if o == queue.Ack {
 		a.metrics.Acks.Add(float64(successes(errs)))
 	}
-	a.results(c, s.Tokens, errs)
+	a.results(c, tokens, errs)
 }
 
 // extend: POST /v1/queues/{q}/extend gives leases anew.
 func (a *Adapter) extend(c *gin.Context, q *core.Queue) {
-	s, err := a.readSettlement(c)
+	var r extendRequest
+	err := a.readTokens(c, &r, &r.Tokens)
+	lease := defaultLease
+	if err == nil && r.Lease != "" {
+		lease, err = parseDuration("body.lease", r.Lease, minLease, maxLease)
+	}
 	if err != nil {
 		a.fail(c, err)
 		return
 	}
-	lease := defaultLease
-	if s.Lease != "" {
-		if lease, err = parseDuration("lease", s.Lease, minLease, maxLease); err != nil {
-			a.fail(c, err)
-			return
-		}
-	}
-	errs := make([]error, len(s.Tokens))
-	for i, token := range s.Tokens {
+	errs := make([]error, len(r.Tokens))
+	for i, token := range r.Tokens {
 		errs[i] = a.extendOne(q, token, lease)
 	}
-	a.results(c, s.Tokens, errs)
+	a.results(c, r.Tokens, errs)
 }
 
 func (a *Adapter) extendOne(q *core.Queue, token string, lease time.Duration) error {
@@ -105,15 +125,15 @@ func (a *Adapter) extendOne(q *core.Queue, token string, lease time.Duration) er
 	return q.Extend(h, lease)
 }
 
-func (a *Adapter) readSettlement(c *gin.Context) (settlement, error) {
-	var s settlement
-	if err := a.readJSON(c, &s); err != nil {
-		return s, err
+// readTokens reads the body into into, of which tokens is a part.
+func (a *Adapter) readTokens(c *gin.Context, into any, tokens *[]string) error {
+	if err := a.readJSON(c, into); err != nil {
+		return err
 	}
-	if len(s.Tokens) == 0 || len(s.Tokens) > maxFetch {
-		return s, core.Errorf(core.CodeInvalid, "tokens: 1 to %d are expected", maxFetch)
+	if len(*tokens) == 0 || len(*tokens) > maxFetch {
+		return badField("body.tokens", fmt.Sprintf("1 to %d tokens", maxFetch), strconv.Itoa(len(*tokens)))
 	}
-	return s, nil
+	return nil
 }
 
 func successes(errs []error) (n int) {
@@ -140,10 +160,10 @@ func (a *Adapter) results(c *gin.Context, tokens []string, errs []error) {
 		first = errors.Join(first, errs[i])
 	}
 	if first == nil {
-		c.JSON(http.StatusOK, gin.H{"results": out})
+		c.JSON(http.StatusOK, results{out})
 		return
 	}
-	p := problemOf(first)
+	p := problemOf(inField(first, "body.tokens", "tokens of a fetch from this queue", ""))
 	p.Results = out
 	p.Detail = fmt.Sprintf("%d of %d tokens failed: %s", len(tokens)-successes(errs), len(tokens), p.Detail)
 	a.problem(c, p)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -54,20 +55,42 @@ func (a *Adapter) subscribe(c *gin.Context) {
 		return
 	}
 	out := newOutbound(slowPolicy(c.DefaultQuery("slow", string(slowClose))))
-	push := func(m *core.Message) { out.push(a.frames.of(m)) }
-	for _, subject := range subjects {
-		s, err := busOf(c).Subscribe(subject, c.Query("group"), push)
-		if err != nil {
-			a.fail(c, err)
-			return
-		}
-		defer s.Unsubscribe()
+	subs, err := a.listen(busOf(c), subjects, c.Query("group"), out)
+	if err != nil {
+		a.fail(c, err)
+		return
 	}
 	s := a.newEventStream(c, "message")
-	defer s.close()
-	if s.flush() == nil {
-		a.pump(s, out)
+	a.run(c, s, func(ctx context.Context) error {
+		defer subs.end()
+		if err := s.flush(); err != nil {
+			return err
+		}
+		return a.pump(ctx, s, out)
+	})
+}
+
+// subscriptions are those of one request.
+type subscriptions []*core.Subscription
+
+func (l subscriptions) end() {
+	for _, s := range l {
+		s.Unsubscribe()
 	}
+}
+
+// listen subscribes to all subjects, or to none.
+func (a *Adapter) listen(b *core.Bus, subjects []string, group string, out *outbound) (subscriptions, error) {
+	var all subscriptions
+	for _, subject := range subjects {
+		s, err := b.Subscribe(subject, group, func(m *core.Message) { out.push(a.frames.of(m)) })
+		if err != nil {
+			all.end()
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // subscribeStream is follow under the name of the stream in the query.
@@ -82,26 +105,20 @@ func (a *Adapter) subscribeStream(c *gin.Context) {
 	a.follow(c)
 }
 
-// pump writes what comes until the end.
-func (a *Adapter) pump(s *eventStream, out *outbound) {
+// pump writes what comes until ctx ends; what has come until then is written, too.
+func (a *Adapter) pump(ctx context.Context, s *eventStream, out *outbound) error {
 	for {
 		select {
 		case <-out.wake:
 			t := out.take()
-			if a.deliver(s, out.slow, t) != nil {
-				return
+			if err := a.deliver(s, out.slow, t); err != nil {
+				return err
 			}
 			if t.full {
-				a.endStream(s, core.Errorf(core.CodeSlowConsumer, "more than %d messages or %d bytes were waiting", queueFrames, queueBytes))
-				return
+				return core.Errorf(core.CodeSlowConsumer, "more than %d messages or %d bytes were waiting", queueFrames, queueBytes)
 			}
-		case <-a.draining:
-			if a.deliver(s, out.slow, out.take()) == nil {
-				a.endStream(s, nil)
-			}
-			return
-		case <-s.c.Request.Context().Done():
-			return
+		case <-ctx.Done():
+			return a.deliver(s, out.slow, out.take())
 		}
 	}
 }
@@ -149,7 +166,7 @@ func (s *eventStream) frames(all []*frame, buffers *sync.Pool) error {
 	}
 	b := (*buffer)[:0]
 	for i, x := range all {
-		b = append(b, x.encoded(s.lines)...)
+		b = append(b, s.encoded(x)...)
 		if len(b) < eventBatch && i < len(all)-1 {
 			continue
 		}

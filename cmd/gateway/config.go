@@ -22,14 +22,16 @@ type Config struct {
 	QueueMemory int64 `koanf:"queue_memory"` // bytes
 	DiskFree    int64 `koanf:"disk_free"`    // bytes; 0 switches the check off
 
-	HTTP DoorConfig `koanf:"http"`
+	HTTP HTTPConfig `koanf:"http"`
 	GRPC DoorConfig `koanf:"grpc"`
 	AMQP AMQPConfig `koanf:"amqp"`
 	NATS DoorConfig `koanf:"nats"`
 	MQTT DoorConfig `koanf:"mqtt"`
 
 	WebSocket WebSocketConfig `koanf:"websocket"`
+	Webhooks  WebhooksConfig  `koanf:"webhooks"`
 
+	Hooks []Hook `koanf:"hooks"`
 	Users []User `koanf:"users"`
 }
 
@@ -42,6 +44,12 @@ type LogConfig struct {
 // DoorConfig is what the doors have in common.
 type DoorConfig struct {
 	Listen string `koanf:"listen"` // host:port, or off
+}
+
+// HTTPConfig is what the HTTP door needs.
+type HTTPConfig struct {
+	DoorConfig     `koanf:",squash"`
+	AllowedOrigins []string `koanf:"allowed_origins"`
 }
 
 // AMQPConfig is what the AMQP door needs.
@@ -59,6 +67,22 @@ type AMQPConfig struct {
 // WebSocketConfig is what the WebSocket door needs beside the HTTP port it lives on.
 type WebSocketConfig struct {
 	AllowedOrigins []string `koanf:"allowed_origins"`
+}
+
+// WebhooksConfig is what outbound webhooks need.
+type WebhooksConfig struct {
+	AllowNetworks []string `koanf:"allow_networks"` // in CIDR notation; beside the public internet
+}
+
+// networks are AllowNetworks, which were checked when they were read.
+func (w WebhooksConfig) networks() []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range w.AllowNetworks {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			all = append(all, p.Masked())
+		}
+	}
+	return all
 }
 
 // User may log in at every door. Exactly one of Password and PasswordHash is set.
@@ -103,6 +127,7 @@ func (c *Config) check() error {
 			all = append(all, fmt.Errorf("%s: found %q, which others can reach, but no users are configured: expected a loopback address such as 127.0.0.1, or entries under users", d.key, d.listen))
 		}
 	}
+	all = append(all, c.checkHooks()...)
 	seen := map[string]bool{}
 	for i, u := range c.Users {
 		where := fmt.Sprintf("users[%d]", i)

@@ -48,14 +48,14 @@ func TestDefaults(t *testing.T) {
 		DataDir: "portico-data", Durability: "sync", DrainTimeout: 10 * time.Second,
 		Log:        LogConfig{Level: "info", Format: "text"},
 		MaxMessage: 16 << 20, QueueMemory: 512 << 20, DiskFree: 50_000_000,
-		HTTP: DoorConfig{"127.0.0.1:8080"}, GRPC: DoorConfig{"127.0.0.1:50051"},
+		HTTP: HTTPConfig{DoorConfig: DoorConfig{"127.0.0.1:8080"}}, GRPC: DoorConfig{"127.0.0.1:50051"},
 		AMQP: AMQPConfig{
 			DoorConfig: DoorConfig{"127.0.0.1:5672"}, Product: "RabbitMQ", Version: "3.13.7", Heartbeat: time.Minute, FrameMax: 128 << 10, ChannelMax: 2047,
 			HandshakeTimeout: 10 * time.Second, ConsumerTimeout: 30 * time.Minute,
 		},
 		NATS: DoorConfig{"127.0.0.1:4222"}, MQTT: DoorConfig{"127.0.0.1:1883"},
 	}
-	cfg.WebSocket.AllowedOrigins, cfg.Users = nil, nil // empty, whether nil or not
+	cfg.HTTP.AllowedOrigins, cfg.WebSocket.AllowedOrigins, cfg.Users, cfg.Hooks = nil, nil, nil, nil // empty, whether nil or not
 	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("got  %+v\nwant %+v", cfg, want)
 	}
@@ -82,7 +82,9 @@ func TestEveryKeyEverywhere(t *testing.T) {
 		"max_message": "1MiB", "queue_memory": "2GiB", "disk_free": "off", "http.listen": "off", "grpc.listen": "off", "amqp.listen": "off",
 		"amqp.product": "Portico", "amqp.version": "4.1.0", "amqp.heartbeat": "off", "amqp.frame_max": "4KiB", "amqp.channel_max": "16",
 		"amqp.handshake_timeout": "3s", "amqp.consumer_timeout": "off",
-		"nats.listen": "off", "mqtt.listen": "off", "websocket.allowed_origins": "https://a.example,https://b.example",
+		"nats.listen": "off", "mqtt.listen": "off", "http.allowed_origins": "https://a.example,https://b.example", "websocket.allowed_origins": "https://a.example,https://b.example",
+		"webhooks.allow_networks": "10.1.0.0/16,127.0.0.0/8",
+		"hooks": `[{"name":"shop","kind":"hmac","secrets":["hunter2hunter2"],"tolerance":"1m","subject":"shop.{type}","headers":["X-Shop"],"id_header":"X-Id","live":true,"hmac":{"header":"X-Sig","prefix":"sha256="}}]`,
 		"users": `[{"name":"ann","password":"secret","publish":["a.>"],"subscribe":["b.*"]}]`,
 	}
 	plain, err := given{}.load(t)
@@ -140,7 +142,7 @@ func TestRefusals(t *testing.T) {
 		"bad choice":        {given{file: "durability: maybe"}, []string{`durability: found "maybe", expected one of sync, os`}},
 		"bad duration":      {given{file: "drain_timeout: 10"}, []string{"drain_timeout: found 10, expected a duration such as 10s"}},
 		"negative duration": {given{file: "drain_timeout: -1s"}, []string{`drain_timeout: found "-1s"`}},
-		"bad size":          {given{file: "max_message: 1 parsec"}, []string{`max_message: found "1 parsec", expected a size such as 64KiB`, "to 64MiB"}},
+		"bad size":          {given{file: "max_message: 1 parsec"}, []string{`max_message: found "1 parsec", expected a size such as 64KiB`, "to 128MiB"}},
 		"size too large":    {given{file: "max_message: 1GiB"}, []string{`max_message: found "1GiB"`}},
 		"size overflow":     {given{file: "queue_memory: 9999999999TiB"}, []string{"queue_memory: found"}},
 		"bad list":          {given{file: "websocket: {allowed_origins: [1]}"}, []string{"websocket.allowed_origins: found a list, expected a list of text"}},
@@ -168,6 +170,15 @@ func TestRefusals(t *testing.T) {
 		"password a number": {given{file: "users: [{name: a, password: 4711}]"}, []string{"users[0].password: found something that is not text, expected text in quotes"}},
 		"no hash":           {given{file: "users: [{name: a, password_hash: hunter2}]"}, []string{"users[0].password_hash (a): expected a bcrypt hash"}},
 		"bad pattern":       {given{file: "users: [{name: a, password: hunter2, publish: ['a..b']}]"}, []string{`users[0].publish[0]: found "a..b", expected a subject pattern`}},
+		"hook field":        {given{file: "hooks: [{name: a, knd: github}]"}, []string{"hooks[0].knd: unknown key; did you mean kind?"}},
+		"hook kind":         {given{file: "hooks: [{name: a, kind: gitlab, secrets: [hunter2hunter2]}]"}, []string{`hooks[0] (a): kind: found "gitlab", expected one of`}},
+		"hook secret":       {given{file: "hooks: [{name: a, kind: github, secrets: [hunter2]}]"}, []string{"hooks[0] (a): secrets[0]: expected at least 8 bytes"}},
+		"hook one secret":   {given{file: "hooks: [{name: a, kind: github, secrets: hunter2hunter2}]"}, []string{"hooks[0].secrets: found text, expected a list"}},
+		"hook twice":        {given{file: "hooks: [{name: a, kind: github, secrets: [hunter2hunter2]}, {name: a, kind: github, secrets: [hunter2hunter2]}]"}, []string{`hooks[1].name: found "a" a second time`}},
+		"hook tolerance":    {given{file: "hooks: [{name: a, kind: github, secrets: [hunter2hunter2], tolerance: 5}]"}, []string{"hooks[0].tolerance", "a duration such as 5m"}},
+		"hook hmac":         {given{file: "hooks: [{name: a, kind: hmac, secrets: [hunter2hunter2], hmac: {hedder: x}}]"}, []string{"hooks[0].hmac.hedder: unknown key; did you mean header?"}},
+		"hook subject":      {given{file: "hooks: [{name: a, kind: github, secrets: [hunter2hunter2], subject: '{type}'}]"}, []string{"hooks[0] (a): subject"}},
+		"hooks no list":     {given{environ: []string{"PORTICO_HOOKS=hunter2"}}, []string{"PORTICO_HOOKS: hooks: found text, expected a list of hooks"}},
 		"users no list":     {given{environ: []string{"PORTICO_USERS=hunter2"}}, []string{"PORTICO_USERS: users: found text, expected a list of users"}},
 	} {
 		t.Run(name, func(t *testing.T) {

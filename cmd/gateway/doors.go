@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"text/tabwriter"
 
 	"portico/adapters/amqp"
 	grpcapi "portico/adapters/grpc"
 	httpapi "portico/adapters/http"
+	"portico/adapters/http/webhook"
 	"portico/adapters/websocket"
 	"portico/core"
 	"portico/web"
@@ -20,7 +22,9 @@ import (
 type doors struct {
 	adapters []core.Adapter
 	signs    []sign
-	amqp     *amqp.Adapter // nil: off
+	amqp     *amqp.Adapter    // nil: off
+	grpc     *grpcapi.Adapter // nil: off
+	webhooks *webhook.Courier
 }
 
 // A sign tells where a door is and one line to try it.
@@ -32,7 +36,8 @@ func openDoors(cfg *Config, g *core.Gateway, log *slog.Logger) (*doors, error) {
 	d := &doors{}
 	who := whoFor(cfg)
 	for _, open := range []func(*Config, *core.Gateway, *slog.Logger, credentials) error{
-		d.openAMQP, // before HTTP, where its resources are served
+		d.openAMQP,     // before HTTP, where its resources are served
+		d.openWebhooks, // likewise
 		d.openHTTP,
 		d.openGRPC,
 		d.tellAMQP,
@@ -45,6 +50,15 @@ func openDoors(cfg *Config, g *core.Gateway, log *slog.Logger) (*doors, error) {
 	return d, nil
 }
 
+// openWebhooks makes what delivers to webhooks, whether or not the HTTP door is open.
+func (d *doors) openWebhooks(cfg *Config, g *core.Gateway, log *slog.Logger, _ credentials) (err error) {
+	if d.webhooks, err = webhook.New(webhook.Config{AllowNetworks: cfg.Webhooks.networks()}, g, log); err != nil {
+		return err
+	}
+	d.adapters = append(d.adapters, d.webhooks)
+	return nil
+}
+
 // openHTTP opens the HTTP door with the WebSocket door and the page on it.
 func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who credentials) error {
 	if cfg.HTTP.Listen == off {
@@ -54,7 +68,7 @@ func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if err != nil {
 		return err
 	}
-	ws, err := websocket.New(websocket.Config{AllowedOrigins: cfg.WebSocket.AllowedOrigins}, g, log)
+	ws, err := websocket.New(websocket.Config{AllowedOrigins: slices.Concat(cfg.WebSocket.AllowedOrigins, cfg.HTTP.AllowedOrigins)}, g, log)
 	if err != nil {
 		return err
 	}
@@ -63,7 +77,7 @@ func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if d.amqp != nil {
 		extensions["amqp"] = d.amqp.API()
 	}
-	a, err := httpapi.New(httpapi.Config{Listen: cfg.HTTP.Listen, WebSocket: ws, Web: page, Extensions: extensions}, g, log)
+	a, err := httpapi.New(httpapi.Config{Listen: cfg.HTTP.Listen, Hooks: cfg.doorHooks(), Webhooks: d.webhooks, WebSocket: ws, Web: page, Extensions: extensions, AllowedOrigins: cfg.HTTP.AllowedOrigins, Doors: d.addresses}, g, log)
 	if err != nil {
 		return err
 	}
@@ -77,6 +91,18 @@ func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	return nil
 }
 
+// addresses are those of the doors that have a listener of their own, by name. All are open before the first request is served.
+func (d *doors) addresses() map[string]string {
+	out := map[string]string{}
+	if d.amqp != nil {
+		out["amqp"] = d.amqp.Addr()
+	}
+	if d.grpc != nil {
+		out["grpc"] = d.grpc.Addr()
+	}
+	return out
+}
+
 func (d *doors) openGRPC(cfg *Config, g *core.Gateway, log *slog.Logger, who credentials) error {
 	if cfg.GRPC.Listen == off {
 		return nil
@@ -85,6 +111,7 @@ func (d *doors) openGRPC(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if err != nil {
 		return err
 	}
+	d.grpc = a
 	d.adapters = append(d.adapters, a)
 	at := reachable(a.Addr())
 	d.signs = append(d.signs, sign{"gRPC", at, fmt.Sprintf(

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,10 +49,11 @@ func options() []option {
 		duration("drain_timeout", "10s", "how long work in flight may take to settle at the end"),
 		choice("log.level", "least severe level that is logged", "info", "debug", "warn", "error"),
 		choice("log.format", "form of the log on standard error", "text", "json"),
-		size("max_message", "16MiB", "largest message, payload and headers together", 1<<10, 64<<20),
+		size("max_message", "16MiB", "largest message, payload and headers together", 1<<10, 128<<20),
 		size("queue_memory", "512MiB", "memory all queues together may use for messages", 1<<20, math.MaxInt64),
 		switchable(size("disk_free", "50MB", "below so much free space publishers are blocked; off = never", 0, math.MaxInt64), int64(0)),
 		address("http.listen", "127.0.0.1:8080", "HTTP, WebSocket and the page"),
+		list("http.allowed_origins", "pages of other origins that may use HTTP and connect by WebSocket, such as https://app.example.com; no wildcards"),
 		address("grpc.listen", "127.0.0.1:50051", "gRPC"),
 		address("amqp.listen", "127.0.0.1:5672", "AMQP 0-9-1"),
 		text("amqp.product", "RabbitMQ", "product that AMQP clients are told, who choose their behaviour by it"),
@@ -64,6 +66,8 @@ func options() []option {
 		address("nats.listen", "127.0.0.1:4222", "NATS"),
 		address("mqtt.listen", "127.0.0.1:1883", "MQTT"),
 		list("websocket.allowed_origins", "pages of other origins that may connect, such as https://app.example.com"),
+		networks("webhooks.allow_networks", "networks that outbound webhooks may go to although they are not of the public internet, such as 10.1.0.0/16"),
+		hooksOption(),
 		usersOption(),
 	}
 }
@@ -161,6 +165,21 @@ func list(key, help string) option {
 	return option{key: key, help: help + "; several are separated by commas", expects: "a list of text", parse: func(v any) (any, error) {
 		return fit(textList(v))
 	}}
+}
+
+// networks is a list of IP networks, in CIDR notation.
+func networks(key, help string) option {
+	o := list(key, help)
+	o.expects = "a list of networks such as 10.1.0.0/16"
+	o.parse = func(v any) (any, error) {
+		texts, ok := textList(v)
+		for _, text := range texts {
+			_, err := netip.ParsePrefix(text)
+			ok = ok && err == nil
+		}
+		return fit(texts, ok)
+	}
+	return o
 }
 
 func textList(v any) (out []string, ok bool) {

@@ -56,6 +56,8 @@ func valueNode(o option, v any) (*yaml.Node, error) {
 		return n, n.Encode(formatSize(v))
 	case []User:
 		return n, n.Encode(redacted(v))
+	case []Hook:
+		return n, n.Encode(redactedHooks(v))
 	}
 	return n, n.Encode(v)
 }

@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 
 	"github.com/evanw/esbuild/pkg/api"
 )
 
-// copied are the sources that go out as they are; index.html names the others.
-var copied = [...]string{"index.html", "portico.svg"}
+// copied are the sources that go out as they are, by the name that they get. The pages among them name the others.
+var copied = map[string]string{"index.html": "index.html", "portico.svg": "portico.svg", "reference/index.html": "reference.html"}
 
 // Build returns the assets by file name, made from the folder src. The same sources give the same bytes on every machine.
 func Build(src string) (map[string][]byte, error) {
@@ -26,12 +27,14 @@ func Build(src string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range copied {
-		if assets[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+	for name, source := range copied {
+		if assets[name], err = os.ReadFile(filepath.Join(dir, source)); err != nil {
 			return nil, fmt.Errorf("build the page: %w", err)
 		}
 	}
-	assets["index.html"] = stamp(assets["index.html"], assets)
+	for _, page := range []string{"index.html", "reference/index.html"} {
+		assets[page] = stamp(page, assets)
+	}
 	return assets, nil
 }
 
@@ -42,6 +45,8 @@ func bundle(dir string) (map[string][]byte, error) {
 		EntryPointsAdvanced: []api.EntryPoint{
 			{InputPath: "./main.ts", OutputPath: "portico"},
 			{InputPath: "./portico.css", OutputPath: "portico"},
+			{InputPath: "./reference.ts", OutputPath: "reference/reference"},
+			{InputPath: "./reference.css", OutputPath: "reference/reference"},
 		},
 		Outdir:            dir,
 		Bundle:            true,
@@ -62,7 +67,11 @@ func bundle(dir string) (map[string][]byte, error) {
 	}
 	assets := map[string][]byte{}
 	for _, f := range result.OutputFiles {
-		assets[filepath.Base(f.Path)] = f.Contents
+		name, err := filepath.Rel(dir, f.Path)
+		if err != nil {
+			return nil, fmt.Errorf("build the page: %w", err)
+		}
+		assets[filepath.ToSlash(name)] = f.Contents
 	}
 	return assets, nil
 }
@@ -74,11 +83,17 @@ func describe(m api.Message) string {
 	return fmt.Sprintf("%s:%d: %s", m.Location.File, m.Location.Line, m.Text)
 }
 
-// stamp adds each asset's hash to its name in the page, so that a browser never mixes two versions.
-func stamp(page []byte, assets map[string][]byte) []byte {
-	for _, name := range [...]string{"portico.js", "portico.css", "portico.svg"} {
-		sum := sha256.Sum256(assets[name])
-		page = bytes.ReplaceAll(page, []byte(`"`+name+`"`), []byte(`"`+name+"?v="+hex.EncodeToString(sum[:6])+`"`))
+// stamp adds each asset's hash to its name in a page, so that a browser never mixes two versions.
+func stamp(page string, assets map[string][]byte) []byte {
+	text := assets[page]
+	for name, content := range assets {
+		near, err := filepath.Rel(path.Dir(page), name)
+		if err != nil || path.Ext(name) == ".html" {
+			continue
+		}
+		sum := sha256.Sum256(content)
+		near = filepath.ToSlash(near)
+		text = bytes.ReplaceAll(text, []byte(`"`+near+`"`), []byte(`"`+near+"?v="+hex.EncodeToString(sum[:6])+`"`))
 	}
-	return page
+	return text
 }

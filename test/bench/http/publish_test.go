@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	connections = 32
+	connections = 128
 	payload     = 128 // bytes
 )
 

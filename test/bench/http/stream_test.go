@@ -129,9 +129,14 @@ func TestIdleStreams(t *testing.T) {
 		conn, _ := openStream(t, address, "idle.>")
 		defer conn.Close()
 	}
-	each := float64(resident(t, g.Pid())-before) / float64(streams) / 1024
-	rows = append(rows, fmt.Sprintf("| resident by idle event stream, of %d | | %.1f KiB | | 30 KiB |", streams, each))
-	t.Logf("%d idle event streams: %.1f KiB each", streams, each)
+	perStream := func() float64 { return float64(resident(t, g.Pid())-before) / float64(streams) / 1024 }
+	opened := perStream()
+	if full {
+		<-time.After(150 * time.Second) // the Go runtime collects an idle program's garbage every two minutes
+	}
+	each := perStream()
+	rows = append(rows, fmt.Sprintf("| resident by idle event stream, of %d; as soon as they are open %.1f | | %.1f KiB | | 30 KiB |", streams, opened, each))
+	t.Logf("%d idle event streams: %.1f KiB each, %.1f as soon as they are open", streams, each, opened)
 	if limit := 30.0; full && each > limit || each > 4*limit {
 		t.Errorf("an idle event stream takes %.1f KiB, want at most %.0f", each, limit)
 	}

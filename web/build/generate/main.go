@@ -33,7 +33,11 @@ func generate(src, dist string) error {
 		return err
 	}
 	for name, content := range assets {
-		if err := os.WriteFile(filepath.Join(dist, name), content, 0o644); err != nil {
+		file := filepath.Join(dist, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, content, 0o644); err != nil {
 			return err
 		}
 	}
