@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -33,4 +34,19 @@ func (g *Gateway) CutStreams() {
 	if err := g.tenant.streams.nc.ForceReconnect(); err != nil {
 		panic(err)
 	}
+}
+
+// ServerQueues are the names of the embedded server's internal queues that belong to streams of queue logs; ok is false when the server keeps them otherwise.
+func (g *Gateway) ServerQueues() (names []string, ok bool) {
+	list := g.server.serverQueues()
+	if list == nil {
+		return nil, false
+	}
+	list.Range(func(name, _ any) bool {
+		if text, _ := name.(string); strings.Contains(text, "stream 'Q_") {
+			names = append(names, text)
+		}
+		return true
+	})
+	return names, true
 }

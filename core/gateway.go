@@ -102,6 +102,7 @@ func (g *Gateway) openStore() (err error) {
 	}
 	g.store, err = jslog.NewStore(g.internal, jslog.Options{
 		Dir: g.dir.jetstream(), Sync: g.cfg.Durability == durabilitySync, MaxEntry: logEntry, Failed: g.storeFailed, Logger: g.log,
+		Dropped: func(stream string) { g.server.forgetStream(accountInternal, stream) },
 	})
 	if err != nil {
 		return fmt.Errorf("open the log store: %w", err)

@@ -49,12 +49,13 @@ const (
 
 // Options configure a Store. Dir is required where Sync is set.
 type Options struct {
-	Dir        string        // the server's JetStream store directory
-	Sync       bool          // done means on disk; false: written to the operating system
-	AckTimeout time.Duration // an append, read or other request without answer fails after so long (an append up to a quarter later); default 10 s
-	MaxEntry   int           // bytes of the largest entry; default: what the server's MaxPayload leaves
-	Failed     func(error)   // told of errors of the store itself: full, unavailable, not syncing. Must not block. nil: not
-	Logger     *slog.Logger  // nil: none
+	Dir        string              // the server's JetStream store directory
+	Sync       bool                // done means on disk; false: written to the operating system
+	AckTimeout time.Duration       // an append, read or other request without answer fails after so long (an append up to a quarter later); default 10 s
+	MaxEntry   int                 // bytes of the largest entry; default: what the server's MaxPayload leaves
+	Dropped    func(stream string) // told of each stream that was deleted. Must not block. nil: not
+	Failed     func(error)         // told of errors of the store itself: full, unavailable, not syncing. Must not block. nil: not
+	Logger     *slog.Logger        // nil: none
 }
 
 // Store keeps the logs of one node. Its methods may be called from any goroutine.
@@ -211,8 +212,12 @@ func (s *Store) Drop(ctx context.Context, name string) error {
 		return fmt.Errorf("drop log %q: %w", name, err)
 	}
 	defer s.leave()
-	if err := s.js.DeleteStream(ctx, streamPrefix+hashOf(name)); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	stream := streamPrefix + hashOf(name)
+	if err := s.js.DeleteStream(ctx, stream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("drop log %q: %w", name, err)
+	}
+	if s.opts.Dropped != nil {
+		s.opts.Dropped(stream)
 	}
 	return nil
 }
