@@ -40,7 +40,7 @@ func (a *Adapter) run(c *gin.Context, s *eventStream, follow func(ctx context.Co
 	case <-c.Request.Context().Done(): // also once the connection was taken
 		if s.keep() {
 			cancel()
-			<-ended
+			<-ended //nolint:errcheck // nobody is there who could be told
 			s.close()
 		}
 	}

@@ -84,8 +84,8 @@ func TestEveryKeyEverywhere(t *testing.T) {
 		"amqp.handshake_timeout": "3s", "amqp.consumer_timeout": "off",
 		"nats.listen": "off", "mqtt.listen": "off", "http.allowed_origins": "https://a.example,https://b.example", "websocket.allowed_origins": "https://a.example,https://b.example",
 		"webhooks.allow_networks": "10.1.0.0/16,127.0.0.0/8",
-		"hooks": `[{"name":"shop","kind":"hmac","secrets":["hunter2hunter2"],"tolerance":"1m","subject":"shop.{type}","headers":["X-Shop"],"id_header":"X-Id","live":true,"hmac":{"header":"X-Sig","prefix":"sha256="}}]`,
-		"users": `[{"name":"ann","password":"secret","publish":["a.>"],"subscribe":["b.*"]}]`,
+		"hooks":                   `[{"name":"shop","kind":"hmac","secrets":["hunter2hunter2"],"tolerance":"1m","subject":"shop.{type}","headers":["X-Shop"],"id_header":"X-Id","live":true,"hmac":{"header":"X-Sig","prefix":"sha256="}}]`,
+		"users":                   `[{"name":"ann","password":"secret","publish":["a.>"],"subscribe":["b.*"]}]`,
 	}
 	plain, err := given{}.load(t)
 	if err != nil {
