@@ -101,6 +101,9 @@ func TestHostilePaths(t *testing.T) {
 	for _, o := range everyOperation(t, d) {
 		for _, name := range o.names {
 			for _, token := range []string{"..", ".", "%2E%2E", "%00", "a%0Ab", "a%0D%0AX-Evil:%201", "%7F", "%FF", "a%C3%28b"} {
+				if name == "q" && slices.Contains([]string{"a%0Ab", "a%0D%0AX-Evil:%201", "%7F", "%FF", "a%C3%28b"}, token) {
+					continue // a queue may be called so: AMQP's names are any octets, see test/hostile
+				}
 				blames(t, o, token, d.do(o.method, o.at(name, token), ""), "path."+name)
 			}
 			if name == o.names[len(o.names)-1] && strings.HasSuffix(o.path, "{"+name+"}") && len(o.names) > 1 {

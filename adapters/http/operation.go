@@ -40,6 +40,7 @@ type param struct {
 	least, most int64    // bounds of a whole number, of a duration in nanoseconds, or of the length of text in bytes; most 0: none
 	words       []string // what text may be; nil: anything
 	form        form     // of text, beside its bounds
+	octets      bool     // of the path: any octets but NUL, as AMQP names queues
 }
 
 // form is what text looks like.

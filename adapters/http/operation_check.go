@@ -44,7 +44,12 @@ func (a *Adapter) checked(o *operation) gin.HandlerFunc {
 	lenient := o.lenient
 	return func(c *gin.Context) {
 		for _, p := range path {
-			if v := strings.TrimPrefix(c.Param(p.name), "/"); !p.fits(v) {
+			v := strings.TrimPrefix(c.Param(p.name), "/")
+			if !p.octets && !plain(v) {
+				a.fail(c, badField("path."+p.name, "a name in UTF-8 without control characters", strconv.QuoteToASCII(v)))
+				return
+			}
+			if !p.fits(v) {
 				a.fail(c, badField("path."+p.name, p.expects(), v))
 				return
 			}
@@ -196,8 +201,8 @@ func (a *Adapter) pathValues(c *gin.Context) {
 			a.fail(c, badField("path."+p.Key, "a name, percent-encoded", p.Value))
 			return
 		}
-		if !plain(value) || steps(p.Value) {
-			a.fail(c, badField("path."+p.Key, "a name in UTF-8 other than . and .., without control characters", strconv.QuoteToASCII(value)))
+		if steps(p.Value) {
+			a.fail(c, badField("path."+p.Key, "a name other than . and ..", strconv.QuoteToASCII(value)))
 			return
 		}
 		c.Params[i].Value = value
@@ -242,6 +247,15 @@ func formPattern() form {
 		words:   fmt.Sprintf("a subject pattern of 1 to %d bytes: tokens between dots, none empty, * for one and > for the rest", maxSubject),
 		pattern: `^(>|(\*|[^\x00-\x20\x7f.*>]+)(\.(\*|[^\x00-\x20\x7f.*>]+))*(\.>)?)$`,
 		fits:    func(s string) bool { return tokens(s, true) },
+	}
+}
+
+// formQueue is what a queue can be called.
+func formQueue() form {
+	return form{
+		words:   fmt.Sprintf("a queue's name of 1 to %d bytes without NUL", maxName),
+		pattern: `^[^\x00]+$`,
+		fits:    func(s string) bool { return !strings.ContainsRune(s, 0) },
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 
 // queueName is the parameter of every path below a queue.
 func queueName() param {
-	return inPath("q", "The queue's name, percent-encoded", "jobs").within(1, maxName)
+	p := inPath("q", "The queue's name, percent-encoded: any octets but NUL", "jobs").within(1, maxName).of(formQueue)
+	p.octets = true
+	return p
 }
 
 // maxName is the longest name of a queue, in bytes, as core has it.

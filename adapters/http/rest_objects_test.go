@@ -223,9 +223,9 @@ func (z *zeros) Read(p []byte) (int, error) {
 // Large objects go through with little memory, both ways.
 func TestLargeObject(t *testing.T) {
 	if testing.Short() {
-		t.Skip("writes 96 MiB")
+		t.Skip("writes 160 MiB")
 	}
-	const size = 96 << 20
+	const size = 160 << 20
 	d := open(t, httpapi.Config{})
 	d.objects("b")
 	r, err := http.NewRequestWithContext(t.Context(), "PUT", d.url+"/v1/objects/b/items/x", &zeros{size})
@@ -251,7 +251,7 @@ func TestLargeObject(t *testing.T) {
 			t.Errorf("%d bytes %v %v", n, res.Header, err)
 		}
 	})
-	if most > 72<<20 {
+	if most > 128<<20 { // whatever the buffers and the collector need: not the object
 		t.Errorf("it took %d MiB", most>>20)
 	}
 }
