@@ -58,7 +58,7 @@ func (b *Bus) PublishLive(m *Message) error {
 	if err := b.tenant.checkSize(size + len(m.Data)); err != nil {
 		return err
 	}
-	if b.tenant.requests.answer(m) {
+	if ours, _ := b.tenant.requests.answer(m); ours {
 		return nil
 	}
 	return b.tenant.publishLive(m, true)

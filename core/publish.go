@@ -37,8 +37,8 @@ func (b *Bus) PublishAsync(m *Message, done func(Receipt, error)) {
 		done(Receipt{}, err)
 		return
 	}
-	if b.tenant.requests.answer(m) {
-		done(Receipt{Live: true}, nil)
+	if ours, taken := b.tenant.requests.answer(m); ours {
+		done(Receipt{Live: taken}, nil)
 		return
 	}
 	queues, _ := b.tenant.route(m, nil)

@@ -57,27 +57,27 @@ func (r *requests) take(number uint64) chan<- *Message {
 	return answer
 }
 
-// answer hands m to the request that waits for it on this node, without a way through the server. False: m is not for one of our inboxes; it is
-// true when the request is over, because then nobody else wants m either. Where a stream acknowledges nobody else has anything to say.
-func (r *requests) answer(m *Message) bool {
+// answer hands m to the request that waits for it on this node, without a way through the server. ours is false when m is not for one of our inboxes; taken is false when the request is over: then nobody else
+// wants m either. Where a stream acknowledges nobody else has anything to say.
+func (r *requests) answer(m *Message) (ours, taken bool) {
 	tail, ours := strings.CutPrefix(m.Subject, r.prefix)
-	if !ours {
-		return false
+	if !ours || strings.HasPrefix(tail, ackMark) {
+		return ours, false
 	}
-	if !strings.HasPrefix(tail, ackMark) {
-		r.settle(tail, m)
-	}
-	return true
+	return true, r.settle(tail, m)
 }
 
-func (r *requests) settle(tail string, m *Message) {
+// settle tells whether somebody waited.
+func (r *requests) settle(tail string, m *Message) bool {
 	number, err := strconv.ParseUint(tail, 36, 64)
 	if err != nil {
-		return
+		return false
 	}
-	if answer := r.take(number); answer != nil {
+	answer := r.take(number)
+	if answer != nil {
 		answer <- m
 	}
+	return answer != nil
 }
 
 // arrived takes answers of native clients, and acknowledgements of streams. It runs on the link's reading goroutine.

@@ -33,7 +33,7 @@ const (
 // Config is what the HTTP door needs.
 type Config struct {
 	Listen         string                   // address, such as 127.0.0.1:8080; port 0 for any
-	WebSocket      http.Handler             // mounted at /ws; nil: none
+	WebSocket      http.Handler             // mounted at /ws, and for upgrades elsewhere (see forWebSocket); nil: none
 	Web            fs.FS                    // assets served at "/"; nil: none
 	AllowedOrigins []string                 // of other origins whose pages may use the door, such as https://app.example.com; no wildcards
 	Doors          func() map[string]string // address by name of the doors beside this one; nil: not told. It is called by any number of goroutines once Serve runs.
@@ -71,6 +71,7 @@ type Adapter struct {
 	frames         frames    // what subscribers share
 	buffers        sync.Pool // of *[]byte, for their writes
 	serving        *serving
+	taken          takenConns
 	inflight       *inflight
 	writeTimeout   time.Duration
 	stopping       context.Context // ends when the gateway stops: streams and waiting fetches end …
@@ -133,6 +134,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	select {
 	case err := <-served:
 		a.stop()
+		a.taken.cut()
 		a.inflight.wait()
 		return fmt.Errorf("http: serve: %w", err)
 	case <-ctx.Done():
@@ -140,6 +142,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	a.stop()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.gateway.DrainTimeout())
 	defer cancel()
+	context.AfterFunc(limit, a.taken.cut)
 	err := a.server.Shutdown(limit)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = a.server.Close()
@@ -160,7 +163,7 @@ func (a *Adapter) handler(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.websocket != nil && r.URL.Path == "/ws" {
+		if a.websocket != nil && forWebSocket(r) {
 			a.websocket.ServeHTTP(w, r)
 			return
 		}

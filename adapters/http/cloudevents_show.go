@@ -201,7 +201,7 @@ func (s *eventStream) stored(m *core.StoredMessage) any {
 	if !s.events {
 		return storedOf(m)
 	}
-	event, err := storedEvent(s.c.Param("stream"), m)
+	event, err := storedEvent(s.stream, m)
 	if err != nil {
 		return storedOf(m) // text and bytes: there is nothing that could not be encoded
 	}

@@ -120,19 +120,15 @@ func (r *responder) leave() {
 }
 
 // expire ends a session that nobody polls.
-func (r *responder) expire() {
-	r.mu.Lock()
-	idle := r.polls == 0
-	r.mu.Unlock()
-	if idle {
-		r.stop()
-	}
-}
+func (r *responder) expire() { r.end(true) }
 
 // stop ends the session; false: it had ended.
-func (r *responder) stop() bool {
+func (r *responder) stop() bool { return r.end(false) }
+
+// end ends the session, with idle only if nobody polls it.
+func (r *responder) end(idle bool) bool {
 	r.mu.Lock()
-	if r.over {
+	if r.over || idle && r.polls > 0 {
 		r.mu.Unlock()
 		return false
 	}

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"portico/core"
 
 	httpapi "portico/adapters/http"
 )
@@ -211,5 +214,51 @@ func TestSlowSubscriberMisses(t *testing.T) {
 				t.Errorf("missed %d, saw %v", missed, texts)
 			}
 		})
+	}
+}
+
+// TestFollowLiveAsEvents: messages that come after the header, to a stream that has taken its connection, as CloudEvents.
+func TestFollowLiveAsEvents(t *testing.T) {
+	d := open(t, httpapi.Config{})
+	if a := d.do("PUT", "/v1/streams/ticks", `{"subjects":["tick.>"]}`); a.status != 201 {
+		t.Fatalf("stream: %d %s", a.status, a.body)
+	}
+	for _, path := range []string{"/v1/streams/ticks/follow", "/v1/subscribe?stream=ticks&subject=tick.>"} {
+		f := d.feed(path, with("Accept", "text/event-stream, application/cloudevents+json"))
+		for i := range 3 {
+			publishTicks(t, d, i, 1)
+			o, ok := f.next()
+			for ok && o.data == "" { // where it begins
+				o, ok = f.next()
+			}
+			if !ok || !strings.Contains(o.data, `"specversion":"1.0"`) || !strings.Contains(o.data, `"source":"urn:portico:subject:tick.0"`) {
+				t.Fatalf("%s: event %+v %v", path, o, ok)
+			}
+		}
+		f.cancel()
+	}
+}
+
+// TestStuckStreamIsCut: a client that takes nothing does not hold the gateway up when it stops.
+func TestStuckStreamIsCut(t *testing.T) {
+	d := open(t, httpapi.Config{WriteTimeout: time.Minute}, func(c *core.Config) { c.DrainTimeout = 300 * time.Millisecond })
+	conn, err := net.Dial("tcp", d.door.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /v1/subscribe?subject=flood&slow=drop-newest HTTP/1.1\r\nHost: x\r\n\r\n")
+	eventually(t, "subscribed", func() bool { return d.gateway.System().Interest("flood") })
+	for range 24 {
+		if _, err := d.gateway.System().Publish(t.Context(), &core.Message{Subject: "flood", Data: make([]byte, 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := time.Now()
+	if err := d.stop(); err != nil {
+		t.Logf("stop: %v", err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("stopping took %s", took)
 	}
 }

@@ -24,6 +24,12 @@ func (a *Adapter) serve(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
+	if _, release, err := a.readBody(c, maxControl); err != nil { // only behind the body net/http notices that the client has gone
+		a.fail(c, err)
+		return
+	} else {
+		release()
+	}
 	r, err := a.serving.enter(busOf(c), c.Query("subject"), c.Query("group"), c.Query("session"))
 	if err != nil {
 		a.fail(c, err)

@@ -27,8 +27,10 @@ type eventStream struct {
 	lines    bool          // NDJSON
 	events   bool          // messages are CloudEvents
 	plain    string        // the name of the events that are lines as they are; others are {"name":value}
+	stream   string        // what is followed, "" if it is no stream
 
 	metrics *core.DoorMetrics
+	conns   *takenConns    // of the door
 	taken   chan struct{}  // closed when it has taken the connection; nil: it does not
 	cancel  func()         // ends what it follows
 	reading sync.WaitGroup // of the goroutine that waits until the client hangs up, once the connection is taken
@@ -48,7 +50,7 @@ type eventStream struct {
 
 // newEventStream prepares the answer; plain is the name that most events have. The caller must hand it to run, or close it before it returns from its handler.
 func (a *Adapter) newEventStream(c *gin.Context, plain string) *eventStream {
-	s := &eventStream{c: c, rc: http.NewResponseController(c.Writer), patience: a.writeTimeout, lines: wantsLines(c), events: wantsEvents(c), plain: plain, metrics: a.metrics}
+	s := &eventStream{c: c, rc: http.NewResponseController(c.Writer), patience: a.writeTimeout, lines: wantsLines(c), events: wantsEvents(c), plain: plain, stream: c.Param("stream"), metrics: a.metrics, conns: &a.taken}
 	s.mu.Lock() // the timer may be faster than this assignment
 	s.timer = time.AfterFunc(headerDelay, s.tick)
 	s.mu.Unlock()
@@ -135,6 +137,9 @@ func (s *eventStream) tick() {
 	}
 	if !s.begun || idle {
 		if s.write() != nil {
+			if s.cancel != nil {
+				s.cancel() // nobody is there to tell
+			}
 			return
 		}
 		s.buf = bytes.Buffer{} // an idle client needs none
@@ -175,16 +180,31 @@ func (s *eventStream) write() error {
 
 // send writes b at once; the header is out. s.mu is held.
 func (s *eventStream) send(b []byte) error {
+	err := s.push(b)
 	s.last = time.Now()
-	err := s.push(b, s.last.Add(s.patience))
 	if err != nil {
 		s.over, s.err = true, err
 	}
 	return err
 }
 
-// push gets b on its way before the deadline; s.mu is held.
-func (s *eventStream) push(b []byte, deadline time.Time) error {
+// push gets b on its way, in pieces that each have patience: a client that is slow is not one that takes nothing. s.mu is held.
+func (s *eventStream) push(b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), eventBatch)
+		if err := s.pushPiece(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	if s.conn != nil {
+		return nil
+	}
+	return s.rc.Flush()
+}
+
+func (s *eventStream) pushPiece(b []byte) error {
+	deadline := time.Now().Add(s.patience)
 	if s.conn != nil {
 		if err := s.conn.SetWriteDeadline(deadline); err != nil {
 			return err
@@ -195,10 +215,8 @@ func (s *eventStream) push(b []byte, deadline time.Time) error {
 	if err := s.rc.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
-	if _, err := s.c.Writer.Write(b); err != nil {
-		return err
-	}
-	return s.rc.Flush()
+	_, err := s.c.Writer.Write(b)
+	return err
 }
 
 // gone is what a stream that is over answers; s.mu is held.

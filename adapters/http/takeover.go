@@ -3,7 +3,10 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
+	"runtime/debug"
+	"sync"
 
 	"portico/core"
 
@@ -24,7 +27,7 @@ func (a *Adapter) run(c *gin.Context, s *eventStream, follow func(ctx context.Co
 	go func() {
 		defer a.inflight.leave()
 		defer cancel()
-		err := follow(ctx)
+		err := followed(ctx, follow)
 		if s.keep() { // the handler is still there
 			ended <- err
 			return
@@ -44,6 +47,16 @@ func (a *Adapter) run(c *gin.Context, s *eventStream, follow func(ctx context.Co
 			s.close()
 		}
 	}
+}
+
+// followed is follow, with a panic as its error: gin does not watch over a goroutine of ours.
+func followed(ctx context.Context, follow func(context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &core.Error{Code: core.CodeInternal, Detail: "panic", Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+		}
+	}()
+	return follow(ctx)
 }
 
 // follows says what ends that which the stream follows, and lets it take the connection.
@@ -71,6 +84,7 @@ func (s *eventStream) takeOver() bool {
 	if err != nil {
 		return false
 	}
+	s.conns.add(conn)
 	header.Set("Connection", "close")
 	var head bytes.Buffer
 	head.WriteString("HTTP/1.1 200 OK\r\n")
@@ -101,8 +115,48 @@ func (a *Adapter) farewell(s *eventStream, err error) {
 	if err == nil {
 		err = core.Errorf(core.CodeUnavailable, "the gateway stops")
 	}
+	if e := core.AsError(err); e.Code == core.CodeInternal {
+		a.log.Error("an event stream failed", "err", err)
+	}
 	s.end(err)
 	s.conn.Close()
+	s.conns.remove(s.conn)
 	s.reading.Wait()
 	s.metrics.Connections.Dec()
+}
+
+// takenConns are the connections that event streams have taken: the HTTP server does not know them, so they are cut here when the time for goodbyes is over.
+type takenConns struct {
+	mu   sync.Mutex // guards the rest
+	all  map[net.Conn]struct{}
+	over bool
+}
+
+func (t *takenConns) add(conn net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.over {
+		conn.Close()
+		return
+	}
+	if t.all == nil {
+		t.all = map[net.Conn]struct{}{}
+	}
+	t.all[conn] = struct{}{}
+}
+
+func (t *takenConns) remove(conn net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, conn)
+}
+
+// cut closes all of them, and those that come.
+func (t *takenConns) cut() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	for conn := range t.all {
+		conn.Close()
+	}
 }
