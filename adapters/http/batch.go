@@ -13,22 +13,71 @@ import (
 
 	"portico/core"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
 )
 
 const (
 	maxBatch  = 1000 // messages of one request
 	batchBody = 4    // times the largest message: bytes of one request
+
+	maxBatchHeaders = 400 << 10 // bytes of JSON for one message's headers: the 64 KiB that it may have, written as long as JSON can
+	maxBatchValues  = 13 << 10  // values and names in them: a message has less room, as each takes 5 bytes or more
 )
+
+// batchHeaders is the JSON of a message's headers. It is unmarshalled when its turn comes, so that not all are in memory at once: a value of two bytes takes twenty times that.
+type batchHeaders json.RawMessage
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (h *batchHeaders) UnmarshalJSON(text []byte) error {
+	*h = bytes.Clone(text)
+	return nil
+}
+
+// Schema implements huma.SchemaProvider.
+func (batchHeaders) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: &huma.Schema{}}
+}
+
+// check refuses what is not an object, or larger than a message's headers can be.
+func (h batchHeaders) check(field string) error {
+	switch {
+	case len(h) == 0 || string(h) == "null":
+		return nil
+	case h[0] != '{':
+		return badField(field, "an object", "")
+	case len(h) > maxBatchHeaders:
+		return badField(field, fmt.Sprintf("at most %d bytes", maxBatchHeaders), fmt.Sprintf("%d bytes", len(h)))
+	case h.commas() >= maxBatchValues:
+		return badField(field, fmt.Sprintf("at most %d values", maxBatchValues), "more")
+	}
+	return nil
+}
+
+// commas counts those outside of strings.
+func (h batchHeaders) commas() (n int) {
+	inside := false
+	for i := 0; i < len(h); i++ {
+		switch c := h[i]; {
+		case inside && c == '\\':
+			i++
+		case c == '"':
+			inside = !inside
+		case c == ',' && !inside:
+			n++
+		}
+	}
+	return n
+}
 
 // batchItem is one message of many.
 type batchItem struct {
-	Subject    string         `json:"subject" required:"true" example:"orders.new"`
-	Reply      string         `json:"reply" doc:"Where an answer is expected"`
-	Headers    map[string]any `json:"headers" doc:"By name: a string, or a list of strings. Names as in the JSON form of a message"`
-	Data       *string        `json:"data" doc:"The payload, if it is text"`
-	DataBase64 []byte         `json:"data_base64" doc:"The payload, if it is not"`
-	ID         string         `json:"id" doc:"As the header Idempotency-Key" maxLength:"255"`
+	Subject    string       `json:"subject" required:"true" example:"orders.new"`
+	Reply      string       `json:"reply" doc:"Where an answer is expected"`
+	Headers    batchHeaders `json:"headers" doc:"By name: a string, or a list of strings. Names as in the JSON form of a message"`
+	Data       *string      `json:"data" doc:"The payload, if it is text"`
+	DataBase64 []byte       `json:"data_base64" doc:"The payload, if it is not"`
+	ID         string       `json:"id" doc:"As the header Idempotency-Key" maxLength:"255"`
 }
 
 // batchResult is what became of one.
@@ -94,6 +143,9 @@ func readBatch(body []byte) (items []batchItem, err error) {
 		if err := dec.Decode(&item); err != nil {
 			return nil, notJSON(fmt.Sprintf("body[%d]", len(items)), err)
 		}
+		if err := item.Headers.check(fmt.Sprintf("body[%d].headers", len(items))); err != nil {
+			return nil, err
+		}
 		items = append(items, item)
 	}
 	if array {
@@ -127,7 +179,7 @@ func (a *Adapter) publishAll(ctx context.Context, bus *core.Bus, items []batchIt
 			done <- outcome{err: err}
 			continue
 		}
-		messages[i] = m
+		messages[i] = &core.Message{Data: m.Data} // without the headers, which may be many
 		bus.PublishAsync(m, func(r core.Receipt, err error) { done <- outcome{r, err} })
 	}
 	results := make([]batchResult, len(items))
@@ -187,8 +239,14 @@ func (x *batchItem) message() (*core.Message, error) {
 
 // header is the item's headers as those of a message: names as the JSON form tells them.
 func (x *batchItem) header() (core.Header, error) {
-	out := make(core.Header, len(x.Headers)+1)
-	for name, value := range x.Headers {
+	var all map[string]any
+	if len(x.Headers) > 0 {
+		if err := json.Unmarshal(x.Headers, &all); err != nil {
+			return nil, notJSON("headers", err)
+		}
+	}
+	out := make(core.Header, len(all)+1)
+	for name, value := range all {
 		field := "headers." + name
 		values, ok := texts(value)
 		if !ok {

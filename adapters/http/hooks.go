@@ -283,6 +283,8 @@ func (a *Adapter) takeHook(c *gin.Context, h *hook, e inbound.Event, body []byte
 	if duplicate, err = a.publishHook(ctx, h, m); err != nil {
 		return false, err
 	}
+	// Twice the tolerance of now, not of the largest there may be: maxSeen ids would then do for 28 deliveries a second, where they do for 333. So raising a tolerance
+	// makes some old signatures fresh whose ids are forgotten; the document says so.
 	return duplicate, a.hooks.seen.keep(ctx, id, time.Now().Add(2*h.source.Tolerance))
 }
 

@@ -54,12 +54,13 @@ func (generic) verify(s *Source, h http.Header, body []byte) error {
 	return nil
 }
 
-// event: without an id of its own a delivery whose time is signed is named by its signature; one without a time has none, because equal bodies may be
+// event: without an id of its own a delivery whose time is signed is named by what is signed; one without a time has none, because equal bodies may be
 // different events.
 func (generic) event(s *Source, h http.Header, body []byte) Event {
 	e := plain(s, h, body)
 	if e.ID == "" && s.HMAC.TimestampHeader != "" {
-		e.ID = digest(h.Get(s.HMAC.TimestampHeader) + "\n" + h.Get(s.HMAC.Header))
+		before, after := s.HMAC.around(h, s.IDHeader)
+		e.ID = digest(KindHMAC, before, body, after)
 	}
 	return e
 }
@@ -91,13 +92,19 @@ func (h HMAC) checkContent(hasID bool) error {
 
 // sum is the signature as it should be. The body is hashed where it lies.
 func (h HMAC) sum(secret string, header http.Header, idHeader string, body []byte) []byte {
-	fields := strings.NewReplacer("{timestamp}", header.Get(h.TimestampHeader), "{id}", header.Get(idHeader))
-	before, after, _ := strings.Cut(h.Content, "{body}")
+	before, after := h.around(header, idHeader)
 	mac := hmac.New(h.hash(), []byte(secret))
-	mac.Write([]byte(fields.Replace(before)))
+	mac.Write(before)
 	mac.Write(body)
-	mac.Write([]byte(fields.Replace(after)))
+	mac.Write(after)
 	return mac.Sum(nil)
+}
+
+// around is what is signed before and behind the body.
+func (h HMAC) around(header http.Header, idHeader string) (before, after []byte) {
+	fields := strings.NewReplacer("{timestamp}", header.Get(h.TimestampHeader), "{id}", header.Get(idHeader))
+	left, right, _ := strings.Cut(h.Content, "{body}")
+	return []byte(fields.Replace(left)), []byte(fields.Replace(right))
 }
 
 func (h HMAC) hash() func() hash.Hash {

@@ -147,10 +147,10 @@ func (x stripe) verify(s *Source, h http.Header, body []byte) error {
 	return nil
 }
 
-func (stripe) event(_ *Source, h http.Header, body []byte) Event {
+func (x stripe) event(_ *Source, h http.Header, body []byte) Event {
 	id := Field(body, "id")
-	if id == "" {
-		id = digest(h.Get(stripeSignature))
+	if t, _, err := x.cut(h); id == "" && err == nil {
+		id = digest(KindStripe, []byte(t+"."), body)
 	}
 	return Event{ID: id, Type: Field(body, "type")}
 }
@@ -170,10 +170,13 @@ func (slack) screen(s *Source, h http.Header, now time.Time) error {
 	return freshHeader(s, h, slackTime, now)
 }
 
+// slackBefore is what is signed before the body.
+func slackBefore(h http.Header) []byte { return []byte("v0:" + h.Get(slackTime) + ":") }
+
 func (slack) verify(s *Source, h http.Header, body []byte) error {
 	text, ok := strings.CutPrefix(h.Get(slackSignature), "v0=")
 	mac, err := hex.DecodeString(text)
-	signed := func(secret string) bool { return signedBy(secret, mac, []byte("v0:"+h.Get(slackTime)+":"), body) }
+	signed := func(secret string) bool { return signedBy(secret, mac, slackBefore(h), body) }
 	if !ok || err != nil || !anySecret(s, signed) {
 		return fmt.Errorf("%w: %s is not right", ErrSignature, slackSignature)
 	}
@@ -193,7 +196,7 @@ func (slack) event(_ *Source, h http.Header, body []byte) Event {
 		e.Type = slackForm(string(body))
 	}
 	if e.ID == "" {
-		e.ID = digest(h.Get(slackSignature))
+		e.ID = digest(KindSlack, slackBefore(h), body)
 	}
 	return e
 }

@@ -50,12 +50,13 @@ type Source struct {
 	Tolerance time.Duration `json:"tolerance"`           // how far a signed time may be from now, either way; up to 1 h. 0: 5 min
 	Subject   string        `json:"subject"`             // template of the subject; "": hooks.{name}.{type}. See Template
 	Headers   []string      `json:"headers,omitempty"`   // request headers that the message keeps, under their lower-case names
-	IDHeader  string        `json:"id_header,omitempty"` // hmac, basic, bearer: where the delivery id stands; "": none has one
+	IDHeader  string        `json:"id_header,omitempty"` // hmac, basic, bearer: where the delivery id stands; "": none has one. For hmac see HMAC
 	HMAC      HMAC          `json:"hmac,omitzero"`       // kind hmac only
 	Live      bool          `json:"live,omitempty"`      // acknowledged also when nothing keeps the message
 }
 
-// HMAC is how a source of kind hmac signs.
+// HMAC is how a source of kind hmac signs. The id that Source.IDHeader names is signed only if Content has {id}. Without it whoever has seen a genuine delivery can send it again
+// under another id, or under none, while its time is fresh, and for ever where no time is signed: such an id keeps a sender's own repetitions away, not replays.
 type HMAC struct {
 	Header          string `json:"header"`                     // where the signature stands; several, separated by commas, may be there
 	Algorithm       string `json:"algorithm,omitempty"`        // "sha256" (default), "sha512"; "sha1" for those who have nothing else

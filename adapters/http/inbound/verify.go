@@ -149,10 +149,14 @@ func anySecret(s *Source, try func(secret string) bool) bool {
 	return ok
 }
 
-// digest makes a delivery id of what is different for each delivery.
-func digest(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:16])
+// digest makes a delivery id of what was signed, in which there is a time. The header with the signature is no part of it: that can be written in many ways and is as right.
+func digest(kind string, signed ...[]byte) string {
+	sum := sha256.New()
+	sum.Write([]byte(kind + "\n"))
+	for _, part := range signed {
+		sum.Write(part)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:16])
 }
 
 // decode reads a signature in the encoding that a source writes; base64 with or without padding.

@@ -382,6 +382,55 @@ func TestSlackChallenge(t *testing.T) {
 	}
 }
 
+// TestOneSignatureOneID: a header that is written in another way, and signs as well, makes no other delivery of it.
+func TestOneSignatureOneID(t *testing.T) {
+	const secret, body, at, milli = "a secret of ours", `{"type":"x"}`, "1700000000", "1700000000123"
+	generic := func(h inbound.HMAC) inbound.Source {
+		h.Header, h.TimestampHeader = "X-Sig", "X-Time"
+		return inbound.Source{Name: "h", Kind: inbound.KindHMAC, Secrets: []string{secret}, HMAC: h}
+	}
+	kind := func(kind string) inbound.Source {
+		return inbound.Source{Name: "s", Kind: kind, Secrets: []string{secret}}
+	}
+	slack, dotted := sign(t, "sha256", secret, "v0:"+at+":"+body), sign(t, "sha256", secret, at+"."+body)
+	raw, err := hex.DecodeString(dotted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		source inbound.Source
+		header string // of the signature
+		as     []string
+	}{
+		"slack":       {kind(inbound.KindSlack), "X-Slack-Signature", []string{"v0=" + slack, "v0=" + strings.ToUpper(slack)}},
+		"stripe":      {kind(inbound.KindStripe), "Stripe-Signature", []string{"t=" + at + ",v1=" + dotted, "t=" + at + ",v1=" + dotted + ",v0=00", "v1=" + strings.ToUpper(dotted) + ", t=" + at}},
+		"hmac":        {generic(inbound.HMAC{}), "X-Sig", []string{dotted, dotted + ",x", " " + strings.ToUpper(dotted)}},
+		"hmac base64": {generic(inbound.HMAC{Encoding: "base64"}), "X-Sig", []string{base64Of(raw), strings.TrimRight(base64Of(raw), "="), base64Of(raw) + "=="}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ids := map[string]bool{}
+			for _, signature := range c.as {
+				header := map[string]string{c.header: signature, "X-Time": at, "X-Slack-Request-Timestamp": at}
+				e, err := delivery{c.source, header, body, time.Unix(1_700_000_000, 0)}.verify()
+				if err != nil || e.ID == "" {
+					t.Fatalf("%q: %+v, %v", signature, e, err)
+				}
+				ids[e.ID] = true
+			}
+			if len(ids) != 1 {
+				t.Errorf("one delivery has the ids %v", ids)
+			}
+		})
+	}
+	other := sign(t, "sha256", secret, milli+"."+body)
+	d := delivery{generic(inbound.HMAC{}), map[string]string{"X-Sig": dotted, "X-Time": at}, body, time.Unix(1_700_000_000, 0)}
+	first, _ := d.verify()
+	second, err := d.with("X-Sig", other).with("X-Time", milli).verify()
+	if err != nil || first.ID == second.ID {
+		t.Errorf("another time: %q and %q, %v", first.ID, second.ID, err)
+	}
+}
+
 // TestDottedID: with a dot in the id the same signed text could be cut elsewhere.
 func TestDottedID(t *testing.T) {
 	d := published()["standard webhooks"].delivery

@@ -25,7 +25,7 @@ func (e *endpoint) attach(ctx context.Context) {
 }
 
 func (e *endpoint) consume(ctx context.Context) (err error) {
-	if err = e.declare(e.definition.Load()); err != nil {
+	if err = e.declare(); err != nil {
 		return err
 	}
 	q, err := e.courier.gateway.System().Queue(queueOf(e.name))
@@ -67,11 +67,36 @@ func (e *endpoint) lost(reason error) {
 	}
 }
 
-// disable stops attempts at once and has the definition changed.
+// disable stops attempts at once and has the definition changed. They stay stopped until it is, or a user enables the endpoint.
 func (e *endpoint) disable(reason string) {
-	e.gone = true
+	e.gone, e.retire = true, ""
 	e.requests.Go(func() {
-		e.courier.disabled(e.life, e, reason)
-		e.post(func() { e.gone = false })
+		err := e.courier.disabled(e.life, e, reason)
+		e.post(func() {
+			if err == nil {
+				e.gone = false
+				return
+			}
+			e.retire, e.retireAt = reason, time.Now().Add(retryDelay)
+		})
 	})
+}
+
+// retireAgain tries again to have the definition changed.
+func (e *endpoint) retireAgain(now time.Time) {
+	switch {
+	case e.retire == "":
+	case now.Before(e.retireAt):
+		e.at(e.retireAt)
+	default:
+		e.disable(e.retire)
+	}
+}
+
+// enabled is told when a user has enabled the endpoint: it takes nothing along from before.
+func (e *endpoint) enabled() {
+	e.hold, e.breaker = time.Time{}, breaker{probing: e.breaker.probing}
+	if e.retire != "" {
+		e.gone, e.retire = false, ""
+	}
 }

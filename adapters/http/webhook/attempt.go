@@ -87,6 +87,7 @@ func (e *endpoint) attempt(x *delivery, d *definition, now time.Time) {
 func (e *endpoint) came(x *delivery, a Attempt) {
 	d, now := e.definition.Load(), time.Now()
 	a.Number = len(x.attempts) + 1
+	a.Response = clip(a.Response, excerptOf(e.courier.gateway.MaxMessage()))
 	switch {
 	case a.Result == Retry && a.Number >= d.MaxAttempts:
 		a.Result = Failed

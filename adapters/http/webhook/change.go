@@ -191,7 +191,7 @@ func (c *Courier) Enable(ctx context.Context, bus *core.Bus, name string, enable
 		return Endpoint{}, err
 	}
 	if enable {
-		e.post(func() { e.hold, e.breaker = time.Time{}, breaker{probing: e.breaker.probing} })
+		e.post(e.enabled)
 	}
 	return c.view(e), nil
 }

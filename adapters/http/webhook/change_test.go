@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/core"
+	"portico/core/coretest"
 )
 
 func code(t *testing.T, err error, want core.Code) {
@@ -76,16 +77,110 @@ func TestQueueDeleted(t *testing.T) {
 	s.put(s.spec())
 	s.publish("orders.new", nil, "a")
 	s.idle()
+	done, err := s.courier.change(t.Context()) // so that the definition says so only when the endpoint has gone on
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.bus.DeleteQueue(t.Context(), "webhook.hook"); err != nil {
 		t.Fatal(err)
 	}
+	e := s.courier.endpoints["hook"]
+	eventually(t, "it has lost its queue", func() bool {
+		gone := make(chan bool)
+		e.post(func() { gone <- e.gone })
+		return <-gone
+	})
+	s.turn()
+	done()
 	eventually(t, "it is disabled", func() bool { return s.endpoint().State == Disabled })
+	s.turn()
+	if s.bus.Lookup("webhook.hook") != nil {
+		t.Error("the queue is there again, and nobody takes anything from it")
+	}
+	if r, err := s.bus.Publish(t.Context(), &core.Message{Subject: "orders.new"}); err != nil || r.Queues != 0 {
+		t.Errorf("%d queues keep what is published, %v", r.Queues, err)
+	}
 	if _, err := s.courier.Enable(t.Context(), s.bus, "hook", true); err != nil {
 		t.Fatal(err)
 	}
 	s.publish("orders.new", nil, "b")
 	s.receiver.wait(t, 2)
 	s.idle()
+}
+
+// TestDisabledLater: a 410 that cannot be stored yet stops attempts all the same.
+func TestDisabledLater(t *testing.T) {
+	s := open(t)
+	s.receiver.answers(says(410))
+	s.put(s.spec())
+	other := coretest.Start(t)
+	closed, err := other.System().Table(t.Context(), table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	use := func(x *core.Table) (before *core.Table) {
+		done, err := s.courier.change(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done()
+		before, s.courier.table = s.courier.table, x
+		return before
+	}
+	good := use(closed)
+	s.publish("orders.new", nil, "a")
+	s.logged("a webhook could not be disabled")
+	for range 20 {
+		s.turn()
+	}
+	use(good)
+	eventually(t, "it is disabled", func() bool { return s.endpoint().State == Disabled })
+	if n := len(s.receiver.got()); n != 1 {
+		t.Errorf("there were %d requests, want 1", n)
+	}
+}
+
+// TestDeclareDuringChange: an endpoint that declares its old bindings while they change does not take the new ones away.
+func TestDeclareDuringChange(t *testing.T) {
+	s := open(t)
+	s.put(s.spec())
+	s.turn()
+	s.turn() // it has its queue
+	s.courier.mu.Lock()
+	e := s.courier.endpoints["hook"]
+	s.courier.mu.Unlock()
+	before := e.definition.Load()
+	spec := s.spec()
+	for n := range maxSubjects - 1 {
+		spec.Subjects = append(spec.Subjects, fmt.Sprintf("mail.%d", n))
+	}
+	s.put(spec)
+	after := e.definition.Load()
+	bindings := func() int { return len(s.bus.Bindings("webhook.hook")) }
+	for range 20 { // until the change comes in the middle of it
+		e.definition.Store(before)
+		declared := make(chan error, 1)
+		go func() { declared <- e.declare() }()
+		eventually(t, "it removes what is new", func() bool { return bindings() < maxSubjects })
+		e.definition.Store(after)
+		late := len(declared) > 0
+		if err := <-declared; err != nil {
+			t.Fatal(err)
+		}
+		if n := bindings(); !late {
+			if n != maxSubjects {
+				t.Errorf("%d bindings are left, want %d", n, maxSubjects)
+			}
+			return
+		}
+		if err := e.declare(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Skip("it was always too quick")
 }
 
 // TestLogDeleted: deliveries go on, with a new log.

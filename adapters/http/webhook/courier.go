@@ -196,11 +196,22 @@ func (c *Courier) Endpoints(bus *core.Bus, after string, limit int) []Endpoint {
 	return views
 }
 
-// declare makes the endpoint's queues and bindings as its definition has them.
-func (e *endpoint) declare(d *definition) error {
+// declare makes the endpoint's queues and bindings as its definition has them. It does not wait for who changes that at the same time, whose new bindings it may have removed: then it begins anew.
+func (e *endpoint) declare() error {
 	ctx, cancel := context.WithTimeout(context.Background(), declareTimeout)
 	defer cancel()
-	return e.prepare(ctx, d, true)
+	for {
+		d := e.definition.Load()
+		if err := e.prepare(ctx, d, true); err != nil {
+			return err
+		}
+		if e.definition.Load() == d {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return core.AsError(ctx.Err())
+		}
+	}
 }
 
 // prepare makes queues and missing bindings; exact: and removes bindings that are not the definition's.
@@ -259,23 +270,24 @@ func (c *Courier) store(ctx context.Context, e *endpoint, d *definition) error {
 	return nil
 }
 
-// disabled is the endpoint's own wish: it has been told 410, or has lost its queue.
-func (c *Courier) disabled(ctx context.Context, e *endpoint, reason string) {
+// disabled is the endpoint's own wish: it has been told 410, or has lost its queue. An error means that the definition is as it was.
+func (c *Courier) disabled(ctx context.Context, e *endpoint, reason string) error {
 	done, err := c.change(ctx)
 	if err != nil {
-		return // it is going, or the gateway is: what led here will come again
+		return err // it is going, or the gateway is
 	}
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, declareTimeout)
 	defer cancel()
 	d := *e.definition.Load()
 	if d.Disabled {
-		return
+		return nil
 	}
 	d.Disabled, d.Reason, d.Updated = true, reason, time.Now()
 	if err := c.store(ctx, e, &d); err != nil {
 		c.log.Error("a webhook could not be disabled", "webhook", e.name, "reason", reason, "err", err)
-		return
+		return err
 	}
 	c.log.Warn("webhook disabled", "webhook", e.name, "reason", reason)
+	return nil
 }

@@ -72,6 +72,39 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// TestSmallMessages: where the gateway's messages are small the log does without what makes its entries larger than that.
+func TestSmallMessages(t *testing.T) {
+	for name, c := range map[string]struct {
+		most, payload, header int
+		replayable            bool
+	}{
+		"payload": {1 << 10, 1000, 0, false}, "header": {4 << 10, 1000, 3000, false}, "both fit": {4 << 10, 1000, 100, true}, "nothing fits": {130, 100, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, func(cfg *core.Config) { cfg.MaxMessage = c.most })
+			s.receiver.answers(func(n int, w http.ResponseWriter, _ *http.Request) {
+				if n == 1 {
+					w.WriteHeader(500)
+					fmt.Fprint(w, strings.Repeat("\x01", maxExcerpt))
+				}
+			})
+			s.put(s.spec())
+			s.publish("orders.new", core.Header{"x": {strings.Repeat("x", c.header)}}, strings.Repeat("b", c.payload), "next")
+			if calls := s.receiver.wait(t, 3); calls[0].id != calls[1].id || calls[2].body != "next" {
+				t.Errorf("the requests are %+v", calls)
+			}
+			s.idle()
+			if name == "nothing fits" {
+				return
+			}
+			eventually(t, "both are logged", func() bool { return len(s.deliveries(DeliverySucceeded)) == 2 })
+			if d := s.deliveries("")[0]; d.Replayable != c.replayable || d.Count != 2 {
+				t.Errorf("the log has %+v", d)
+			}
+		})
+	}
+}
+
 // TestLastAttempt: the message is dead then.
 func TestLastAttempt(t *testing.T) {
 	for name, dead := range map[string]string{"dead letters": "dead", "without": ""} {

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -95,7 +96,7 @@ func (e *endpoint) remove(d *delivery) {
 // tell writes to the log that there is this message; carried: once more.
 func (e *endpoint) tell(d *delivery, carried bool) {
 	now := time.Now()
-	entry, payload := entryOf(d.id, d.hash, d.message, now)
+	entry, payload := entryOf(d.id, d.hash, d.message, now, keptOf(e.courier.gateway.MaxMessage()))
 	if carried {
 		entry.Carried, entry.Attempts = true, d.attempts
 	}
@@ -129,18 +130,25 @@ const (
 	carryPause = time.Hour // and at the latest after so long
 )
 
-// write appends an entry, and calls then in the endpoint's goroutine when it is on disk. If it is refused it is tried again, and no attempt begins before it is there.
+// write appends an entry, and calls then in the endpoint's goroutine when it is on disk. If it is refused it is tried again, and no attempt begins before it is there. One that is
+// too large is written without what it can do without; what is too large even then is not logged, as deliveries would stop for good.
 func (e *endpoint) write(entry *entry, payload []byte, then func()) {
 	e.writing++
 	e.written += int64(e.journal.append(entry, payload, func(err error) {
 		e.post(func() {
 			e.writing--
-			if err == nil {
+			switch bare, some := entry.bare(); {
+			case err == nil:
 				then()
-				return
+			case core.AsError(err).Code != core.CodeTooLarge:
+				e.refusal = err
+				e.again = append(e.again, func() { e.write(entry, payload, then) })
+			case some:
+				e.write(bare, nil, then)
+			default:
+				e.courier.log.Error("an entry of a webhook's log is too large and left out", "webhook", e.name, "id", entry.ID, "err", err)
+				then()
 			}
-			e.refusal = err
-			e.again = append(e.again, func() { e.write(entry, payload, then) })
 		})
 	}))
 }
@@ -157,7 +165,7 @@ func (e *endpoint) rewrite(now time.Time) {
 	e.againAt = now.Add(retryDelay)
 	e.at(e.againAt)
 	if core.AsError(e.refusal).Code == core.CodeNotFound { // somebody deleted it
-		if err := e.declare(e.definition.Load()); err != nil {
+		if err := e.reopen(); err != nil {
 			e.refusal = err
 			return
 		}
@@ -168,6 +176,14 @@ func (e *endpoint) rewrite(now time.Time) {
 	for _, f := range again {
 		f()
 	}
+}
+
+// reopen makes the log anew, and nothing else: if somebody has deleted the queue too it stays deleted.
+func (e *endpoint) reopen() error {
+	ctx, cancel := context.WithTimeout(context.Background(), declareTimeout)
+	defer cancel()
+	_, err := e.journal.open(ctx)
+	return err
 }
 
 // settle ends d in the queue, when its outcome is in the log. The queue writes acknowledgements down together, within a tenth of a second: that is what may be sent again after a

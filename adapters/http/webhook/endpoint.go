@@ -68,7 +68,9 @@ type endpoint struct {
 	hold      time.Time // the receiver wants to be left alone
 	slot      time.Time // from when on the rate allows an attempt
 	breaker   breaker
-	gone      bool // 410, and the definition does not know yet
+	gone      bool      // 410, or the queue was deleted, and the definition does not know yet
+	retire    string    // why it has to be disabled, when that could not be stored
+	retireAt  time.Time // when to try again
 	timer     *time.Timer
 	due       time.Time // when to look again; zero: when something happens
 }
@@ -220,7 +222,10 @@ func (e *endpoint) work(ctx context.Context) {
 		f()
 	}
 	over := ctx.Err() != nil
-	if e.consumer == nil && !over && !e.definition.Load().Disabled {
+	if !over {
+		e.retireAgain(time.Now())
+	}
+	if e.consumer == nil && !over && !e.gone && !e.definition.Load().Disabled { // a queue that was deleted stays deleted
 		e.attach(ctx)
 	}
 	if e.consumer == nil {

@@ -11,7 +11,17 @@ import (
 )
 
 // maxKept is the largest payload that the log keeps. Larger messages are delivered like any other, and are not there to be sent again when they have left the queue.
-const maxKept = 64 << 10
+const (
+	maxKept     = 64 << 10
+	entryRoom   = 2 << 10 // what an entry may have beside the payload, where messages are small
+	excerptPart = 8       // an excerpt has at most this part of the largest message: JSON makes up to six bytes of one
+)
+
+// keptOf is maxKept for a gateway whose messages have at most limit bytes, as entries are messages too.
+func keptOf(limit int) int { return max(0, min(maxKept, limit-entryRoom)) }
+
+// excerptOf is maxExcerpt likewise.
+func excerptOf(limit int) int { return min(maxExcerpt, limit/excerptPart) }
 
 // hash stands for a record of the queue.
 type hash [16]byte
@@ -40,6 +50,7 @@ type entry struct {
 	Attempts []Attempt   `json:"as,omitempty"` // of a message that is carried
 	Attempt  *Attempt    `json:"a,omitempty"`  // entries of attempts
 	Closed   bool        `json:"z,omitempty"`  // of neither: the queue knows all outcomes that are in the log before this
+	stripped bool        // it is as bare as it can be
 }
 
 // message tells whether e tells of a message, not of an attempt.
@@ -72,10 +83,25 @@ func decodeEntry(plain []byte) (*entry, []byte, error) {
 	return &e, plain[w+int(n):], nil
 }
 
-// entryOf tells of a message.
-func entryOf(id string, h hash, m *core.Message, now time.Time) (*entry, []byte) {
+// bare is e without what it can do without: payload, headers, the receiver's words. false: there is nothing more to leave out.
+func (e *entry) bare() (*entry, bool) {
+	if e.stripped {
+		return nil, false
+	}
+	b := *e
+	b.stripped, b.Kept, b.Header, b.Subject = true, false, nil, clip(e.Subject, maxErrorText)
+	if e.Attempt != nil {
+		a := e.Attempt.brief()
+		a.Error = ""
+		b.Attempt = &a
+	}
+	return &b, true
+}
+
+// entryOf tells of a message, whose payload is kept if it has at most so many bytes.
+func entryOf(id string, h hash, m *core.Message, now time.Time, kept int) (*entry, []byte) {
 	e := &entry{ID: id, Time: now, Hash: h[:], Subject: m.Subject, Size: len(m.Data)}
-	if len(m.Data) > maxKept {
+	if len(m.Data) > kept {
 		return e, nil
 	}
 	e.Kept = true

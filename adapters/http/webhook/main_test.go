@@ -28,13 +28,52 @@ type site struct {
 	bus      *core.Bus
 	receiver *receiver
 	stop     func()
+	lines    *lines
+}
+
+// lines counts what is logged, by its message.
+type lines struct {
+	slog.Handler
+
+	mu    sync.Mutex
+	count map[string]int
+}
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.count[r.Message]++
+	return nil
+}
+
+// logged waits until the courier has logged a message.
+func (s *site) logged(message string) {
+	s.t.Helper()
+	eventually(s.t, message, func() bool {
+		s.lines.mu.Lock()
+		defer s.lines.mu.Unlock()
+		return s.lines.count[message] > 0
+	})
+}
+
+// turn returns when the endpoint called hook has done what it had to do before.
+func (s *site) turn() {
+	s.t.Helper()
+	s.courier.mu.Lock()
+	e := s.courier.endpoints["hook"]
+	s.courier.mu.Unlock()
+	done := make(chan struct{})
+	e.post(func() { close(done) })
+	<-done
 }
 
 // open starts a gateway whose courier may send to loopback.
 func open(t *testing.T, options ...func(*core.Config)) *site {
 	t.Helper()
 	g := coretest.Start(t, append([]func(*core.Config){func(c *core.Config) { c.DrainTimeout = 2 * time.Second }}, options...)...)
-	s := &site{t: t, gateway: g, bus: g.System(), receiver: receive(t)}
+	s := &site{t: t, gateway: g, bus: g.System(), receiver: receive(t), lines: &lines{Handler: slog.DiscardHandler, count: map[string]int{}}}
 	s.serve()
 	return s
 }
@@ -42,7 +81,7 @@ func open(t *testing.T, options ...func(*core.Config)) *site {
 // serve starts a courier on the site's gateway; stop ends it.
 func (s *site) serve() {
 	s.t.Helper()
-	c, err := New(Config{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, s.gateway, slog.New(slog.DiscardHandler))
+	c, err := New(Config{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, s.gateway, slog.New(s.lines))
 	if err != nil {
 		s.t.Fatal(err)
 	}

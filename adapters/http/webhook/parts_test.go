@@ -142,7 +142,7 @@ func TestSeal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, payload := entryOf("msg_1", hash{1}, &core.Message{Subject: "a", Header: core.Header{"x": {"y"}, headerID: {"z"}}, Data: []byte("data")}, time.Now())
+	e, payload := entryOf("msg_1", hash{1}, &core.Message{Subject: "a", Header: core.Header{"x": {"y"}, headerID: {"z"}}, Data: []byte("data")}, time.Now(), maxKept)
 	sealed, err := s.seal("owner", e, payload)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestSeal(t *testing.T) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	e, payload := entryOf("msg_1", hash{1}, &core.Message{Data: []byte("x")}, time.Unix(0, 0))
+	e, payload := entryOf("msg_1", hash{1}, &core.Message{Data: []byte("x")}, time.Unix(0, 0), maxKept)
 	plain, err := e.encode(payload)
 	if err != nil {
 		f.Fatal(err)

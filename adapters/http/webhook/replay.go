@@ -26,7 +26,7 @@ func (c *Courier) Retry(ctx context.Context, bus *core.Bus, name, id string) (De
 		return d, nil
 	}
 	if !d.Replayable {
-		return d, core.Errorf(core.CodePreconditionFailed, "the payload has more than %d bytes: it was not kept", maxKept)
+		return d, core.Errorf(core.CodePreconditionFailed, "the payload was not kept: the log keeps those of at most %d bytes, if the message's headers leave room", keptOf(c.gateway.MaxMessage()))
 	}
 	_, err = c.resend(ctx, e, 0, map[string]bool{id: true})
 	if err == nil {

@@ -37,8 +37,7 @@ func (c *Courier) Test(ctx context.Context, bus *core.Bus, name string) (id stri
 		return "", a, err
 	}
 	m := &core.Message{Subject: testSubject, Header: core.Header{core.HeaderContentType: {"application/json"}}, Data: body}
-	told, _ := entryOf(id, hash{}, m, now)
-	told.Kept, told.Header = false, nil // it cannot be replayed
+	told, _ := entryOf(id, hash{}, m, now, 0) // nothing is kept: it cannot be replayed
 	if err := e.journal.write(ctx, told, nil); err != nil {
 		return "", a, err
 	}
@@ -49,6 +48,7 @@ func (c *Courier) Test(ctx context.Context, bus *core.Bus, name string) (id stri
 	if a.Result != Succeeded { // a test says nothing of the endpoint's messages
 		a.Result = Failed
 	}
+	a.Response = clip(a.Response, excerptOf(c.gateway.MaxMessage()))
 	c.metrics.attempted(a)
 	return id, a, e.journal.write(ctx, &entry{ID: id, Time: time.Now(), Attempt: &a}, nil)
 }
