@@ -47,6 +47,26 @@ func TestStreamOfFollowsNativeClients(t *testing.T) {
 	}
 }
 
+// TestNativeStreamsAreForgotten: the embedded server keeps nothing of streams that NATS clients have deleted.
+func TestNativeStreamsAreForgotten(t *testing.T) {
+	g := coretest.Start(t, func(c *core.Config) { c.Durability = "os" })
+	b, js := login(t, g), connectStreams(t, g)
+	for i := range 10 {
+		name := fmt.Sprint("NATIVE", i)
+		makeStream(t, js, jetstream.StreamConfig{Name: name, Subjects: []string{name}, AllowDirect: true})
+		eventually(t, name+" is known", func() bool { return b.StreamOf(name) == name })
+	}
+	if !g.KeepsServerQueue("NATIVE") {
+		t.Fatal("the server's list is not as it was")
+	}
+	for i := range 10 {
+		if err := js.DeleteStream(t.Context(), fmt.Sprint("NATIVE", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the server has forgotten them", func() bool { return !g.KeepsServerQueue("NATIVE") })
+}
+
 func connectStreams(t testing.TB, g *core.Gateway) jetstream.JetStream {
 	t.Helper()
 	js, err := jetstream.New(connectNATS(t, g))

@@ -94,3 +94,56 @@ func (b *Bus) onBucket(right, bucket string, names ...any) (*streams, error) {
 	}
 	return b.jetStream(right, names...)
 }
+
+// sight tells which messages of a stream an identity may see. A stream may have some of subjects that are not in its configuration, or were not when that was looked at: it was changed, it has sources or
+// transforms subjects. It belongs to one goroutine.
+type sight struct {
+	bus   *Bus // nil: everything may be seen
+	known map[string]bool
+}
+
+const maxSight = 1024 // subjects that are remembered; then it begins anew
+
+func (b *Bus) sight() *sight {
+	if b.system || len(b.subscribe) == 0 {
+		return &sight{}
+	}
+	return &sight{bus: b, known: map[string]bool{}}
+}
+
+// may tells whether messages on a subject may be seen.
+func (s *sight) may(subject string) bool {
+	if s.bus == nil {
+		return true
+	}
+	ok, found := s.known[subject]
+	if !found {
+		if len(s.known) >= maxSight {
+			clear(s.known)
+		}
+		ok = s.bus.may(maySee, subject) == nil
+		s.known[subject] = ok
+	}
+	return ok
+}
+
+// filter leaves out what may not be seen. It changes the slice.
+func (s *sight) filter(messages []StoredMessage) []StoredMessage {
+	if s.bus == nil {
+		return messages
+	}
+	return slices.DeleteFunc(messages, func(m StoredMessage) bool { return !s.may(m.Subject) })
+}
+
+// deliver is deliver for what may be seen.
+func (s *sight) deliver(deliver func([]StoredMessage) error) func([]StoredMessage) error {
+	if s.bus == nil {
+		return deliver
+	}
+	return func(messages []StoredMessage) error {
+		if messages = s.filter(messages); len(messages) == 0 {
+			return nil
+		}
+		return deliver(messages)
+	}
+}

@@ -67,7 +67,7 @@ func streamCalls() map[string]permitted {
 			_, err := b.PauseConsumer(ctx, "s", "d2", time.Now().Add(time.Hour))
 			return err
 		}},
-		"fetch":                  {api + "CONSUMER.MSG.NEXT.s.c", "-", func(ctx context.Context, b *core.Bus) error { _, err := b.Fetch(ctx, "s", "c", 1, 0, 0); return err }},
+		"fetch":                  {api + "CONSUMER.MSG.NEXT.s.c", "s.x", func(ctx context.Context, b *core.Bus) error { _, err := b.Fetch(ctx, "s", "c", 1, 0, 0); return err }},
 		"settle":                 {"$JS.ACK.s.c.>", "-", settleNothing},
 		"settle what it fetched": {api + "CONSUMER.MSG.NEXT.s.c", "-", settleNothing},
 	}

@@ -271,7 +271,7 @@ func (b *Bus) DeleteKey(ctx context.Context, bucket, key string, purge bool, whe
 	if purge {
 		h = nats.Header{hdrOperation: {markPurge}, jetstream.MsgRollup: {jetstream.MsgRollupSubject}}
 	}
-	if _, err := k.write(ctx, h, nil, PutCondition{Revision: when.Revision}); err != nil {
+	if _, err := k.write(ctx, h, nil, when); err != nil {
 		return err
 	}
 	return s.synced(ctx)

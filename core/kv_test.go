@@ -206,6 +206,46 @@ func TestCreateKeyOnce(t *testing.T) {
 	}
 }
 
+// TestPurgeOfAbsentKey: what removes the history of a key that has no value does not touch one that comes meanwhile.
+func TestPurgeOfAbsentKey(t *testing.T) {
+	b := login(t, coretest.Start(t, func(c *core.Config) { c.Durability = "os" }))
+	bucket(t, b, core.BucketConfig{Name: "kv", History: 5})
+	put(t, b, "k", "x")
+	conflict := b.DeleteKey(t.Context(), "kv", "k", true, core.PutCondition{Absent: true})
+	wantCode(t, "purge of a value", conflict, core.CodePreconditionFailed)
+	for i := range 300 {
+		if err := b.DeleteKey(t.Context(), "kv", "k", false, core.PutCondition{}); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := b.Put(t.Context(), "kv", "k", []byte("y"), core.PutCondition{}); err != nil {
+				t.Error(err)
+			}
+		})
+		for range 4 {
+			all.Go(func() {
+				if err := b.DeleteKey(t.Context(), "kv", "k", true, core.PutCondition{Absent: true}); err != nil && code(err) != core.CodePreconditionFailed {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if _, err := b.Get(t.Context(), "kv", "k", 0); err != nil {
+			t.Fatalf("round %d: the value was purged: %v", i, err)
+		}
+	}
+	if err := b.DeleteKey(t.Context(), "kv", "k", false, core.PutCondition{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.DeleteKey(t.Context(), "kv", "k", true, core.PutCondition{Absent: true}); err != nil {
+		t.Errorf("purge of a deleted key: %v", err)
+	}
+	if h, err := b.History(t.Context(), "kv", "k"); err != nil || len(h) != 1 || h[0].Operation != "purge" {
+		t.Errorf("history %+v, %v", h, err)
+	}
+}
+
 // TestListKeys: in order, in pages, by pattern, without the deleted.
 func TestListKeys(t *testing.T) {
 	b := login(t, coretest.Start(t, func(c *core.Config) { c.Durability = "os" }))

@@ -23,6 +23,7 @@ const (
 	uploadWindow   = 16        // chunks that are not acknowledged yet
 	uploadPatience = 10 * time.Second
 	cleanPatience  = 10 * time.Second // for what has to be done although the caller has gone
+	storePatience  = 10 * time.Second // for meta data, likewise: who has gone must not leave it open whether they are there
 	commitTries    = 10               // while others replace the same object
 	evenChunks     = "portico-chunks" // meta data of objects whose chunks are known to be of one size: "even"
 )
@@ -190,7 +191,8 @@ func (o *object) dropChunks(ctx context.Context, id string) {
 	}
 }
 
-// commit makes the upload the object: for whoever looks, in one step. If it is not known whether that has happened the store is asked.
+// commit makes the upload the object: for whoever looks, in one step. While it is not known whether that has happened, or will, the chunks stay: asking would not help, since the store answers
+// before it has done what was published. If they are nobody's the sweep removes them.
 func (u *upload) commit(ctx context.Context, about *ObjectMeta) (*meta, error) {
 	m := &meta{ObjectInfo: jetstream.ObjectInfo{
 		ObjectMeta: jetstream.ObjectMeta{
@@ -199,56 +201,67 @@ func (u *upload) commit(ctx context.Context, about *ObjectMeta) (*meta, error) {
 		},
 		Bucket: u.object.bucket, NUID: u.id, Size: uint64(u.size), Chunks: u.chunks, Digest: "SHA-256=" + base64.URLEncoding.EncodeToString(u.sum.Sum(nil)),
 	}}
-	err := u.object.replace(ctx, func(*meta) (*meta, error) { return m, nil })
-	if err != nil && !u.committed() {
+	stored, err := u.object.replace(ctx, func(*meta) (*meta, error) { return m, nil })
+	if err != nil && !stored {
 		u.discard()
 	}
 	return m, err
 }
 
-// committed tells whether the object is ours after an error, or may be.
-func (u *upload) committed() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), cleanPatience)
-	defer cancel()
-	now, err := u.object.load(ctx)
-	return err != nil && codeOf(err) != CodeNotFound || err == nil && now.NUID == u.id
-}
-
-// replace puts what next makes of the present meta data in their place, on disk, and has the chunks of the former version removed when nobody reads them any more.
-func (o *object) replace(ctx context.Context, next func(*meta) (*meta, error)) error {
+// replace puts what next makes of the present meta data in their place, on disk, and has the chunks of the former version removed when nobody reads them any more. After an error, stored tells that
+// they are there all the same, or may be some day. Once they are on their way the end of ctx does not count.
+func (o *object) replace(ctx context.Context, next func(*meta) (*meta, error)) (stored bool, err error) {
 	unlock, err := o.streams.objects.lock(ctx, o.bucket+"\x00"+o.name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	for range commitTries {
 		before, err := o.load(ctx)
 		if err != nil {
-			return err
+			return false, err
 		}
 		after, err := next(before)
 		if err != nil {
-			return err
+			return false, err
+		}
+		if over(ctx) {
+			return false, busError(ctx.Err())
 		}
 		if err = o.store(ctx, after, before.sequence); isAPIError(err, 10071, 10164) {
 			continue // a NATS client was quicker
 		}
 		if err != nil {
-			return err
+			return !refused(err), err
 		}
-		if err := o.streams.synced(ctx); err != nil {
-			return err
-		}
-		if before.link() == nil && !before.Deleted {
-			o.streams.objects.retire(o, before.NUID)
-		}
-		return nil
+		return true, o.settle(ctx, before)
 	}
-	return Errorf(CodeUnavailable, "object %q changes too quickly", o.name)
+	return false, Errorf(CodeUnavailable, "object %q changes too quickly", o.name)
 }
 
-// store writes meta data if the last ones are those with this sequence number.
+// refused tells an error that JetStream answered with from one that leaves open what it has done or will do.
+func refused(err error) bool {
+	_, answered := errors.AsType[*jetstream.APIError](err)
+	return answered || errors.Is(err, nats.ErrMaxPayload) // which the client library said
+}
+
+// settle waits until new meta data are on disk and gives up the version before.
+func (o *object) settle(ctx context.Context, before *meta) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storePatience)
+	defer cancel()
+	if err := o.streams.synced(ctx); err != nil {
+		return err
+	}
+	if before.link() == nil && !before.Deleted {
+		o.streams.objects.retire(o, before.NUID)
+	}
+	return nil
+}
+
+// store writes meta data if the last ones are those with this sequence number. It does so although ctx ends meanwhile.
 func (o *object) store(ctx context.Context, m *meta, last uint64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storePatience)
+	defer cancel()
 	m.ModTime = time.Time{}
 	data, err := json.Marshal(&m.ObjectInfo)
 	if err != nil {
@@ -270,7 +283,7 @@ func (b *Bus) DeleteObject(ctx context.Context, bucket, name string) error {
 	if err != nil {
 		return err
 	}
-	return o.replace(ctx, func(before *meta) (*meta, error) {
+	_, err = o.replace(ctx, func(before *meta) (*meta, error) {
 		if before.Deleted {
 			return nil, o.missing(Errorf(CodeNotFound, "deleted"))
 		}
@@ -278,6 +291,7 @@ func (b *Bus) DeleteObject(ctx context.Context, bucket, name string) error {
 		after.Deleted, after.Size, after.Chunks, after.Digest = true, 0, 0, ""
 		return &after, nil
 	})
+	return err
 }
 
 // publishError reads the answer to a publish: nil when the stream has it.

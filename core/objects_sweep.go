@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Chunks that no object has any more are left behind when the gateway is killed in the middle of an upload, or stops while a version that was replaced is still being read.
+// Chunks that no object has any more are left behind when the gateway is killed in the middle of an upload or a deletion, or stops while a version that was replaced is still being read, or when the store
+// does not answer.
 // They are looked for now and then, and removed when nothing was added to them for a long time: before, they may be an upload of a NATS client that goes on.
 const (
 	sweepEvery = time.Hour
@@ -60,7 +61,9 @@ func (s *streams) sweepBucket(ctx context.Context, bucket string, age time.Durat
 			if err != nil {
 				return err // whose chunks those are is not known
 			}
-			delete(orphans, m.NUID)
+			if !m.Deleted { // that one has none, though it says whose it was
+				delete(orphans, m.NUID)
+			}
 		}
 		more = more && len(messages) > 0
 	}

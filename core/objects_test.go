@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -297,6 +298,73 @@ func TestObjectSweep(t *testing.T) {
 	}
 }
 
+// TestObjectSweepOfDeleted: chunks of a deleted object that were left behind are removed, too.
+func TestObjectSweepOfDeleted(t *testing.T) {
+	g := coretest.Start(t, func(c *core.Config) { c.Durability = "os" })
+	b, js := login(t, g), connectStreams(t, g)
+	objectBucket(t, b, "o")
+	id := putObject(t, b, "x", noise(1, chunk)).ID
+	if err := b.DeleteObject(t.Context(), "o", "x"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as if the gateway had been killed before it came to remove them
+		if _, err := js.Publish(t.Context(), "$O.o.C."+id, []byte("part")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.SweepObjects(t.Context(), time.Hour)
+	if n := messages(t, js, "o"); n != 3 {
+		t.Errorf("%d messages, want all 3", n)
+	}
+	g.SweepObjects(t.Context(), 0)
+	if n := messages(t, js, "o"); n != 1 {
+		t.Errorf("%d messages are left, want what says that it is deleted", n)
+	}
+}
+
+// TestObjectOutlivesItsCaller: who goes away while an object is put or deleted leaves the former version or the new one, whole; and once the change is on its way it is made.
+func TestObjectOutlivesItsCaller(t *testing.T) {
+	g := coretest.Start(t, func(c *core.Config) { c.Durability = "os" })
+	b, nc := login(t, g), connectNATS(t, g)
+	objectBucket(t, b, "o")
+	leaves, left := make(chan context.CancelFunc, 1), make(chan struct{}, 1)
+	if _, err := nc.Subscribe("$O.o.M.>", func(*nats.Msg) { // the change is on its way, and its answer too perhaps
+		(<-leaves)()
+		left <- struct{}{}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(30) {
+		ctx, cancel := context.WithCancel(t.Context())
+		leaves <- cancel
+		data := noise(i, 100)
+		if _, err := b.PutObject(ctx, "o", core.ObjectMeta{Name: "x"}, bytes.NewReader(data), nil); err != nil {
+			t.Errorf("put %d: %v", i, err)
+		}
+		receive(t, left)
+		if got := getObject(t, b, "x", 0, -1); !bytes.Equal(got, data) {
+			t.Errorf("put %d: other bytes", i)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	leaves <- cancel
+	if err := b.DeleteObject(ctx, "o", "x"); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+	if n := messages(t, connectStreams(t, g), "o"); n != 1 {
+		t.Errorf("%d messages are left, want what says that it is deleted", n)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := b.PutObject(ended, "o", core.ObjectMeta{Name: "x"}, bytes.NewReader(nil), nil); err == nil {
+		t.Error("an object was put by somebody who had gone before")
+	}
+}
+
 // TestObjectBucketFull: an object that does not fit is refused and leaves nothing.
 func TestObjectBucketFull(t *testing.T) {
 	g := coretest.Start(t, func(c *core.Config) { c.Durability = "os" })
@@ -313,7 +381,7 @@ func TestObjectBucketFull(t *testing.T) {
 
 // TestBigObject: 64 MiB go in and out with little memory.
 func TestBigObject(t *testing.T) {
-	const size = 64 << 20
+	const size = 192 << 20
 	b := login(t, coretest.Start(t, func(c *core.Config) { c.Durability = "os" }))
 	objectBucket(t, b, "o")
 	peak := watchMemory(t)
@@ -332,7 +400,7 @@ func TestBigObject(t *testing.T) {
 	if n, err := io.Copy(back, r); err != nil || n != size || !bytes.Equal(back.Sum(nil), sum.Sum(nil)) {
 		t.Fatalf("got %d bytes, %v", n, err)
 	}
-	if most := peak(); most >= size { // what the server caches of the bucket's files included
+	if most := peak(); most >= size*2/3 { // what the server caches of the bucket's files included
 		t.Errorf("%d MiB of memory were in use", most>>20)
 	} else {
 		t.Logf("%d MiB of memory were in use", most>>20)

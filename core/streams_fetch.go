@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +24,8 @@ const (
 
 // Fetch lends up to max messages (1 to 1000) of at most about maxBytes (0 or above 8 MiB: 8 MiB; one message always fits), waiting up to wait (at most an hour) for the first (0: not at all).
 // When ctx ends meanwhile nothing is lent: what had come already goes back at once, and is counted as delivered once more. Errors: ctx's, CodeNotFound, CodeInvalid,
-// CodePreconditionFailed (not a pull consumer), CodeResourceExhausted (too many wait already), CodePermissionDenied, CodeUnavailable.
+// CodePreconditionFailed (not a pull consumer), CodeResourceExhausted (too many wait already), CodePermissionDenied (also when a message comes that this identity may not see: then all that came go
+// back), CodeUnavailable.
 func (b *Bus) Fetch(ctx context.Context, stream, consumer string, max, maxBytes int, wait time.Duration) ([]Lent, error) {
 	s, err := b.onConsumer(mayFetch, stream, consumer)
 	if err != nil {
@@ -39,7 +41,7 @@ func (b *Bus) Fetch(ctx context.Context, stream, consumer string, max, maxBytes 
 	case maxBytes == 0 || maxBytes > maxFetchBytes:
 		maxBytes = maxFetchBytes
 	}
-	f := &fetch{streams: s, subject: apiPrefix + "CONSUMER.MSG.NEXT." + stream + "." + consumer, stream: stream, consumer: consumer}
+	f := &fetch{streams: s, subject: apiPrefix + "CONSUMER.MSG.NEXT." + stream + "." + consumer, stream: stream, consumer: consumer, seen: b.sight()}
 	return f.run(ctx, pullRequest{Batch: max, MaxBytes: maxBytes, NoWait: true}, time.Now().Add(wait))
 }
 
@@ -55,6 +57,7 @@ type pullRequest struct {
 type fetch struct {
 	streams                   *streams
 	subject, stream, consumer string
+	seen                      *sight
 }
 
 // run asks until there is something, or the time is over.
@@ -110,6 +113,9 @@ func (f *fetch) ask(ctx context.Context, request pullRequest) ([]Lent, pullEnd, 
 		return nil, endNone, busError(err)
 	}
 	got, end, err := f.collect(ctx, in, request)
+	if err == nil && slices.ContainsFunc(got, func(m *nats.Msg) bool { return !f.seen.may(m.Subject) }) {
+		err = Errorf(CodePermissionDenied, "consumer %q has messages that may not be read", f.consumer)
+	}
 	if err != nil {
 		in.giveBack()
 		_ = sub.Drain() // what is on its way still comes, and goes back

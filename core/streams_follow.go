@@ -11,7 +11,8 @@ const (
 // ends (nil), deliver returns an error (that error), or the stream is gone (CodeNotFound). o.From 0 means what comes from now on: who must know when that is asks Stream and goes on from
 // one more than LastSequence. If messages behind the place have been removed meanwhile, gap is called first with the sequence numbers from and to (both included) that are missing; it may be
 // nil, and is not called for what is missing before From 1 and Since. Many may follow one stream at little cost: they share what has just been stored. deliver may take its time: nobody waits
-// for it. It owns the slice, but must not change the messages' headers and data. o.Limit and o.MaxBytes are not used. CodeInvalid, CodePermissionDenied, CodeUnavailable.
+// for it. It owns the slice, but must not change the messages' headers and data. o.Limit and o.MaxBytes are not used. Messages on subjects that this identity may not see are left out, without a gap.
+// CodeInvalid, CodePermissionDenied, CodeUnavailable.
 func (b *Bus) FollowStream(ctx context.Context, name string, o ReadOptions, deliver func([]StoredMessage) error, gap func(from, to uint64) error) error {
 	s, err := b.onStream(mayFollow, name)
 	if err != nil {
@@ -20,7 +21,7 @@ func (b *Bus) FollowStream(ctx context.Context, name string, o ReadOptions, deli
 	if err := b.checkReading(ctx, s, name, &o); err != nil {
 		return err
 	}
-	f := &follower{streams: s, stream: name, subjects: o.Subjects, oldest: o.From == 1 || !o.Since.IsZero(), deliver: deliver, gap: gap}
+	f := &follower{streams: s, stream: name, subjects: o.Subjects, oldest: o.From == 1 || !o.Since.IsZero(), deliver: b.sight().deliver(deliver), gap: gap}
 	err = f.follow(ctx, func() (uint64, error) { return s.placeOf(ctx, name, &o, 0) })
 	if over(ctx) {
 		return nil

@@ -9,7 +9,8 @@ import (
 )
 
 // ReadStream reads messages in order, without a consumer and without waiting: fewer than the limit (1 to 1000) when there are no more now, or when MaxBytes (at most 4 MiB) are reached. Fewer
-// does not mean that there are no more: none does. next is the sequence number to go on from. CodeNotFound, CodeInvalid.
+// does not mean that there are no more: none does. next is the sequence number to go on from. Messages on subjects that this identity may not see are left out, whatever the stream has them from.
+// CodeNotFound, CodeInvalid, CodePermissionDenied.
 func (b *Bus) ReadStream(ctx context.Context, name string, o ReadOptions) (messages []StoredMessage, next uint64, err error) {
 	s, err := b.onStream(mayReadStream, name)
 	if err != nil {
@@ -25,14 +26,20 @@ func (b *Bus) ReadStream(ctx context.Context, name string, o ReadOptions) (messa
 	if err != nil {
 		return nil, 0, err
 	}
-	all, _, err := s.readFrom(ctx, name, place, o.Subjects, o.Limit, o.MaxBytes)
-	if err != nil {
-		return nil, 0, err
+	seen := b.sight()
+	for {
+		all, _, err := s.readFrom(ctx, name, place, o.Subjects, o.Limit, o.MaxBytes)
+		if err != nil {
+			return nil, 0, err
+		}
+		n := len(all)
+		if n > 0 {
+			place = all[n-1].Sequence + 1
+		}
+		if all = seen.filter(all); n == 0 || len(all) > 0 {
+			return all, place, nil
+		}
 	}
-	if n := len(all); n > 0 {
-		place = all[n-1].Sequence + 1
-	}
-	return all, place, nil
 }
 
 // checkReading checks what is to be read, and that it may be seen.

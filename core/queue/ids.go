@@ -48,6 +48,7 @@ type idTable struct {
 
 	// owned by run
 	groups []*idGroup // those whose records are kept, oldest first
+	doubts []doubted  // entries whose IDs do not count, in order
 }
 
 // idGroup are the IDs of a chunk's records, or in a memory queue of the records of about a second.

@@ -164,8 +164,9 @@ func (q *Queue) writeJournal(ready []waiter) {
 	j.dirty, j.released, q.trimmer.untold, q.trimmer.owed = nil, nil, false, false
 	head := journal{watermark: q.watermark(), floor: q.floor()}
 	head.gone = q.trimmer.above(head.floor, q.ids.oldest())
+	doubts := q.doubts()
 	for f.left == 0 || len(dirty) > 0 {
-		entry := beginJournal(q.buffer(), head)
+		entry := beginDoubts(q.buffer(), doubts, head)
 		full := len(entry) + journalBytes
 		var wrote []*chunk
 		n := 0

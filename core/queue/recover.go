@@ -20,6 +20,7 @@ type recovery struct {
 	journals  []uint64
 	floor     uint64 // as the newest journal has it
 	gone      spans  // likewise
+	doubts    spans  // likewise
 }
 
 // recover fills the queue from its log.
@@ -66,7 +67,15 @@ func (r *recovery) entry(e Entry) error {
 	if r.q.stream != nil {
 		return r.streamEntry(kind, body, e.Seq)
 	}
+	var doubts spans
+	if kind == kindDoubts {
+		if doubts, body, err = openDoubts(body); err != nil {
+			return err
+		}
+		kind = kindJournal
+	}
 	if kind == kindJournal {
+		r.doubts = doubts
 		return r.journal(body, e.Seq)
 	}
 	records, first, err := r.parts.records(kind, body, e.Seq)
@@ -195,6 +204,7 @@ func (r *recovery) finish() {
 	q := r.q
 	kept := q.content.list[:0]
 	q.trimmer.tombs = slices.Clone(r.gone) // bury adds to them
+	r.recoverDoubts()
 	for _, k := range q.content.list {
 		if k.done() || k.first < r.floor || r.gone.has(k.first) {
 			r.bury(k)

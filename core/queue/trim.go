@@ -65,11 +65,13 @@ func (t *trimmer) drop(first, last uint64) {
 }
 
 // passDoubt notes that what was refused, and may have been written in front of a chunk that is, is settled: whoever published it does so again, with the
-// same ID.
+// same ID. Its entries go, and until they have its IDs are doubted.
 func (q *Queue) passDoubt(first uint64) {
 	t := &q.trimmer
 	if t.doubt && q.stream == nil && first > t.written+1 {
 		t.tombs.add(t.written+1, first-1)
+		t.drop(t.written+1, first-1)
+		q.doubt(span{t.written + 1, first - 1})
 		t.untold, t.owed = true, true
 		q.journalSoon()
 	}
