@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"portico/adapters/grpc/proxy"
+
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -28,6 +30,9 @@ type Config struct {
 	NATS DoorConfig `koanf:"nats"`
 	MQTT DoorConfig `koanf:"mqtt"`
 
+	STOMP DoorConfig `koanf:"stomp"`
+
+	GRPCMore  GRPCMore        `koanf:"grpc"` // of the same section as GRPC
 	WebSocket WebSocketConfig `koanf:"websocket"`
 	Webhooks  WebhooksConfig  `koanf:"webhooks"`
 
@@ -50,6 +55,32 @@ type DoorConfig struct {
 type HTTPConfig struct {
 	DoorConfig     `koanf:",squash"`
 	AllowedOrigins []string `koanf:"allowed_origins"`
+}
+
+// GRPCMore is what the gRPC door needs beside its address.
+type GRPCMore struct {
+	Proxy struct {
+		Backends Backends `koanf:"backends"`
+	} `koanf:"proxy"`
+}
+
+// Backends are the gRPC servers that the gateway dials.
+type Backends struct{ List []proxy.Backend }
+
+// MarshalYAML writes them as they stand in the file.
+func (b Backends) MarshalYAML() (any, error) {
+	out := make([]map[string]any, 0, len(b.List))
+	for _, one := range b.List {
+		entry := map[string]any{"address": one.Address}
+		if len(one.Services) > 0 {
+			entry["services"] = one.Services
+		}
+		if one.TLS {
+			entry["tls"] = true
+		}
+		out = append(out, entry)
+	}
+	return out, nil
 }
 
 // AMQPConfig is what the AMQP door needs.
@@ -116,6 +147,7 @@ func (c *Config) doorAddresses() []struct{ key, listen string } {
 		{"amqp.listen", c.AMQP.Listen},
 		{"nats.listen", c.NATS.Listen},
 		{"mqtt.listen", c.MQTT.Listen},
+		{"stomp.listen", c.STOMP.Listen},
 	}
 }
 

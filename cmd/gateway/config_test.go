@@ -53,7 +53,7 @@ func TestDefaults(t *testing.T) {
 			DoorConfig: DoorConfig{"127.0.0.1:5672"}, Product: "RabbitMQ", Version: "3.13.7", Heartbeat: time.Minute, FrameMax: 128 << 10, ChannelMax: 2047,
 			HandshakeTimeout: 10 * time.Second, ConsumerTimeout: 30 * time.Minute,
 		},
-		NATS: DoorConfig{"127.0.0.1:4222"}, MQTT: DoorConfig{"127.0.0.1:1883"},
+		NATS: DoorConfig{"127.0.0.1:4222"}, MQTT: DoorConfig{"127.0.0.1:1883"}, STOMP: DoorConfig{"127.0.0.1:61613"},
 	}
 	cfg.HTTP.AllowedOrigins, cfg.WebSocket.AllowedOrigins, cfg.Users, cfg.Hooks = nil, nil, nil, nil // empty, whether nil or not
 	if !reflect.DeepEqual(cfg, want) {
@@ -82,8 +82,9 @@ func TestEveryKeyEverywhere(t *testing.T) {
 		"max_message": "1MiB", "queue_memory": "2GiB", "disk_free": "off", "http.listen": "off", "grpc.listen": "off", "amqp.listen": "off",
 		"amqp.product": "Portico", "amqp.version": "4.1.0", "amqp.heartbeat": "off", "amqp.frame_max": "4KiB", "amqp.channel_max": "16",
 		"amqp.handshake_timeout": "3s", "amqp.consumer_timeout": "off",
-		"nats.listen": "off", "mqtt.listen": "off", "http.allowed_origins": "https://a.example,https://b.example", "websocket.allowed_origins": "https://a.example,https://b.example",
+		"nats.listen": "off", "mqtt.listen": "off", "stomp.listen": "off", "http.allowed_origins": "https://a.example,https://b.example", "websocket.allowed_origins": "https://a.example,https://b.example",
 		"webhooks.allow_networks": "10.1.0.0/16,127.0.0.0/8",
+		"grpc.proxy.backends":     `[{"address":"127.0.0.1:9000","services":["a.B"],"tls":true}]`,
 		"hooks":                   `[{"name":"shop","kind":"hmac","secrets":["hunter2hunter2"],"tolerance":"1m","subject":"shop.{type}","headers":["X-Shop"],"id_header":"X-Id","live":true,"hmac":{"header":"X-Sig","prefix":"sha256="}}]`,
 		"users":                   `[{"name":"ann","password":"secret","publish":["a.>"],"subscribe":["b.*"]}]`,
 	}

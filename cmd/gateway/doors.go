@@ -11,6 +11,7 @@ import (
 
 	"portico/adapters/amqp"
 	grpcapi "portico/adapters/grpc"
+	"portico/adapters/grpc/proxy"
 	httpapi "portico/adapters/http"
 	"portico/adapters/http/webhook"
 	"portico/adapters/websocket"
@@ -24,6 +25,7 @@ type doors struct {
 	signs    []sign
 	amqp     *amqp.Adapter    // nil: off
 	grpc     *grpcapi.Adapter // nil: off
+	stomp    *websocket.STOMP // nil: off
 	webhooks *webhook.Courier
 }
 
@@ -41,6 +43,7 @@ func openDoors(cfg *Config, g *core.Gateway, log *slog.Logger) (*doors, error) {
 		d.openHTTP,
 		d.openGRPC,
 		d.tellAMQP,
+		d.openSTOMP,
 	} {
 		if err := open(cfg, g, log, who); err != nil {
 			return d, err
@@ -68,7 +71,11 @@ func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if err != nil {
 		return err
 	}
-	ws, err := websocket.New(websocket.Config{AllowedOrigins: slices.Concat(cfg.WebSocket.AllowedOrigins, cfg.HTTP.AllowedOrigins)}, g, log)
+	carries := websocket.Config{AllowedOrigins: slices.Concat(cfg.WebSocket.AllowedOrigins, cfg.HTTP.AllowedOrigins)}
+	if d.amqp != nil {
+		carries.AMQP = d.amqp.ServeConn
+	}
+	ws, err := websocket.New(carries, g, log)
 	if err != nil {
 		return err
 	}
@@ -100,6 +107,9 @@ func (d *doors) addresses() map[string]string {
 	if d.grpc != nil {
 		out["grpc"] = d.grpc.Addr()
 	}
+	if d.stomp != nil {
+		out["stomp"] = d.stomp.Addr()
+	}
 	return out
 }
 
@@ -107,12 +117,12 @@ func (d *doors) openGRPC(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if cfg.GRPC.Listen == off {
 		return nil
 	}
-	a, err := grpcapi.New(grpcapi.Config{Listen: cfg.GRPC.Listen}, g, log)
+	a, carry, err := grpcapi.NewWithProxy(grpcapi.Config{Listen: cfg.GRPC.Listen}, proxy.Config{Backends: cfg.GRPCMore.Proxy.Backends.List}, g, log)
 	if err != nil {
 		return err
 	}
 	d.grpc = a
-	d.adapters = append(d.adapters, a)
+	d.adapters = append(d.adapters, a, carry)
 	at := reachable(a.Addr())
 	d.signs = append(d.signs, sign{"gRPC", at, fmt.Sprintf(
 		`grpcurl%s -plaintext -d '{"message":{"subject":"greet.you","data":"aGVsbG8="}}' %s portico.v1.PorticoService/Publish`, who.grpcurl, at)})
@@ -139,6 +149,23 @@ func (d *doors) tellAMQP(_ *Config, _ *core.Gateway, _ *slog.Logger, who credent
 	return nil
 }
 
+// openSTOMP opens the STOMP door on TCP; over WebSocket STOMP is there as long as HTTP is.
+func (d *doors) openSTOMP(cfg *Config, g *core.Gateway, log *slog.Logger, who credentials) error {
+	if cfg.STOMP.Listen == off {
+		return nil
+	}
+	a, err := websocket.NewSTOMP(websocket.STOMPConfig{Listen: cfg.STOMP.Listen}, g, log)
+	if err != nil {
+		return err
+	}
+	d.stomp = a
+	d.adapters = append(d.adapters, a)
+	at := reachable(a.Addr())
+	d.signs = append(d.signs, sign{"STOMP", "stomp://" + at, fmt.Sprintf(
+		`printf 'CONNECT\n%s\n\000SEND\ndestination:/topic/greet.you\n\nhello\000DISCONNECT\n\n\000' | curl -s telnet://%s`, who.stomp, at)})
+	return nil
+}
+
 // embeddedSigns are those of the doors that the embedded server opens by itself.
 func embeddedSigns(g *core.Gateway, who credentials) (signs []sign) {
 	if addr := g.NATSAddr(); addr != "" {
@@ -154,7 +181,7 @@ func embeddedSigns(g *core.Gateway, who credentials) (signs []sign) {
 }
 
 // credentials are what each tool needs to log in, as one writes it on its command line.
-type credentials struct{ curl, websocat, grpcurl, amqp, nats, mosquitto string }
+type credentials struct{ curl, websocat, grpcurl, amqp, nats, mosquitto, stomp string }
 
 // whoFor returns the development identity, or a place-holder when users are configured.
 func whoFor(cfg *Config) credentials {
@@ -168,6 +195,7 @@ func whoFor(cfg *Config) credentials {
 		amqp:      "USER:PASSWORD",
 		nats:      "USER:PASSWORD@",
 		mosquitto: " -u USER -P PASSWORD",
+		stomp:     `login:USER\npasscode:PASSWORD\n`,
 	}
 }
 

@@ -10,6 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"portico/adapters/grpc/proxy"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // off closes a door, or switches a check off.
@@ -55,6 +59,7 @@ func options() []option {
 		address("http.listen", "127.0.0.1:8080", "HTTP, WebSocket and the page"),
 		list("http.allowed_origins", "pages of other origins that may use HTTP and connect by WebSocket, such as https://app.example.com; no wildcards"),
 		address("grpc.listen", "127.0.0.1:50051", "gRPC"),
+		backends("grpc.proxy.backends", "gRPC servers whose methods can be called at the gateway, as YAML or JSON text"),
 		address("amqp.listen", "127.0.0.1:5672", "AMQP 0-9-1"),
 		text("amqp.product", "RabbitMQ", "product that AMQP clients are told, who choose their behaviour by it"),
 		text("amqp.version", "3.13.7", "version that AMQP clients are told"),
@@ -65,6 +70,7 @@ func options() []option {
 		switchable(between("amqp.consumer_timeout", "30m", "a delivery not acknowledged for so long closes its channel; off = never", time.Millisecond, year), time.Duration(0)),
 		address("nats.listen", "127.0.0.1:4222", "NATS"),
 		address("mqtt.listen", "127.0.0.1:1883", "MQTT"),
+		address("stomp.listen", "127.0.0.1:61613", "STOMP"),
 		list("websocket.allowed_origins", "pages of other origins that may connect, such as https://app.example.com"),
 		networks("webhooks.allow_networks", "networks that outbound webhooks may go to although they are not of the public internet, such as 10.1.0.0/16"),
 		hooksOption(),
@@ -202,6 +208,40 @@ func textList(v any) (out []string, ok bool) {
 		return out, true
 	}
 	return nil, false
+}
+
+// backends is a list of gRPC servers. In the environment it is the same list as YAML or JSON text.
+func backends(key, help string) option {
+	return option{key: key, help: help, expects: "a list of servers, each with address, services, tls", parse: func(v any) (any, error) { return parseBackends(v) }}
+}
+
+func parseBackends(v any) (out Backends, err error) {
+	if s, ok := v.(string); ok {
+		v = nil
+		if err := yaml.Unmarshal([]byte(s), &v); err != nil {
+			return out, errUnfit
+		}
+	}
+	items, ok := v.([]any)
+	if !ok && v != nil {
+		return out, errUnfit
+	}
+	for i, item := range items {
+		b, at := proxy.Backend{}, fmt.Sprintf("[%d]", i)
+		err := readFields(at, item, "a section with address", map[string]field{
+			"address":  textField(&b.Address),
+			"services": fitting("a list of names", func(v any) (ok bool) { b.Services, ok = textList(v); return ok }),
+			"tls":      fitting("true or false", func(v any) (ok bool) { b.TLS, ok = v.(bool); return ok }),
+		})
+		if err == nil {
+			err = b.Check()
+		}
+		if err != nil {
+			return out, err
+		}
+		out.List = append(out.List, b)
+	}
+	return out, nil
 }
 
 // units are the suffixes of a size, the longer before the shorter.

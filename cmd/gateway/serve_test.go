@@ -41,7 +41,7 @@ func program(args ...string) *exec.Cmd {
 func TestServesEveryDoor(t *testing.T) {
 	g := gateway.Run(t, program())
 	for door, prefix := range map[string]string{
-		"page": "http://", "HTTP": "http://", "WebSocket": "ws://", "gRPC": "", "AMQP": "amqp://guest:guest@", "NATS": "nats://", "MQTT": "mqtt://",
+		"page": "http://", "HTTP": "http://", "WebSocket": "ws://", "gRPC": "", "AMQP": "amqp://guest:guest@", "NATS": "nats://", "MQTT": "mqtt://", "STOMP": "stomp://",
 	} {
 		address, ok := strings.CutPrefix(g.Doors[door], prefix)
 		if !ok || address == "" {
@@ -65,7 +65,7 @@ func TestServesEveryDoor(t *testing.T) {
 }
 
 func TestClosedDoors(t *testing.T) {
-	g := gateway.Run(t, program("--amqp-listen", "off", "--nats-listen", "off", "--mqtt-listen", "off", "--grpc-listen", "off"))
+	g := gateway.Run(t, program("--amqp-listen", "off", "--nats-listen", "off", "--mqtt-listen", "off", "--stomp-listen", "off", "--grpc-listen", "off"))
 	if len(g.Doors) != 3 || g.Doors["HTTP"] == "" {
 		t.Errorf("open are %v, want only page, HTTP and WebSocket", g.Doors)
 	}
@@ -114,10 +114,10 @@ func TestTakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	for _, door := range []string{"http", "grpc", "amqp", "nats", "mqtt"} {
+	for _, door := range []string{"http", "grpc", "amqp", "nats", "mqtt", "stomp"} {
 		t.Run(door, func(t *testing.T) {
 			args := []string{"--data-dir", t.TempDir()}
-			for _, d := range []string{"http", "grpc", "amqp", "nats", "mqtt"} {
+			for _, d := range []string{"http", "grpc", "amqp", "nats", "mqtt", "stomp"} {
 				args = append(args, "--"+d+"-listen", "127.0.0.1:0")
 			}
 			args = append(args, "--"+door+"-listen", taken.Addr().String())
@@ -135,7 +135,7 @@ func TestTakenPort(t *testing.T) {
 // TestOneProcessPerFolder: two gateways on one data directory would tear each other's logs.
 func TestOneProcessPerFolder(t *testing.T) {
 	g := gateway.Run(t, program())
-	_, err := runWithin(t, "--data-dir", g.Dir, "--http-listen", "127.0.0.1:0", "--grpc-listen", "off", "--amqp-listen", "off", "--nats-listen", "off", "--mqtt-listen", "off")
+	_, err := runWithin(t, "--data-dir", g.Dir, "--http-listen", "127.0.0.1:0", "--grpc-listen", "off", "--amqp-listen", "off", "--nats-listen", "off", "--mqtt-listen", "off", "--stomp-listen", "off")
 	if err == nil || !strings.Contains(err.Error(), g.Dir) {
 		t.Errorf("ended with %v, want an error that names the folder", err)
 	}
