@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/adapters/websocket/stomp"
 	"portico/core"
 
 	"github.com/gorilla/websocket"
@@ -35,6 +36,9 @@ type Config struct {
 	PingInterval   time.Duration // between the server's pings; default 25 s. A connection without a sign of life for two is dead
 	AuthTimeout    time.Duration // for a client that must log in by a frame; default 10 s
 	MaxConnections int           // at once; above, an upgrade is refused with 503. Default 8192
+
+	// AMQP takes a connection that carries AMQP 0-9-1 and closes it in the end; it must not block. nil: AMQP is refused with 503.
+	AMQP func(net.Conn)
 }
 
 // Adapter is the WebSocket door. It is an http.Handler, mounted by whoever listens.
@@ -50,11 +54,19 @@ type Adapter struct {
 	upgrader    websocket.Upgrader
 	frames      *semaphore.Weighted // bytes of large frames
 	most        int
+	amqp        func(net.Conn) // nil: none
+	stomp       *stomp.Server
 
 	mu       sync.Mutex // guards the rest
-	conns    map[*conn]struct{}
+	conns    map[member]struct{}
 	draining bool
 	active   sync.WaitGroup // one for each of conns; none is added while draining
+}
+
+// member is a connection, whatever it speaks.
+type member interface {
+	drain(limit context.Context) // ends it with a goodbye when what is under way is done, or limit is over
+	cut()                        // ends it without a word
 }
 
 // New returns the door. Serve must run for connections to be told when the gateway stops.
@@ -70,7 +82,7 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	}
 	a := &Adapter{
 		gateway: g, log: log, metrics: g.Door(door), ping: cfg.PingInterval, authTimeout: cfg.AuthTimeout, most: cfg.MaxConnections,
-		frames: semaphore.NewWeighted(frameMemory), conns: make(map[*conn]struct{}),
+		frames: semaphore.NewWeighted(frameMemory), conns: make(map[member]struct{}), amqp: cfg.AMQP, stomp: stomp.NewServer(g, log),
 		limits: limitsDoc{
 			Message: g.MaxMessage(), Frame: int64(g.MaxMessage())*2 + 64<<10,
 			Subscriptions: maxSubscriptions, Consumers: maxConsumers, Requests: maxRequests, Unacked: maxUnacked,
@@ -101,7 +113,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	defer cancel()
 	a.mu.Lock()
 	a.draining = true
-	conns := make([]*conn, 0, len(a.conns))
+	conns := make([]member, 0, len(a.conns))
 	for c := range a.conns {
 		conns = append(conns, c)
 	}
@@ -116,7 +128,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 }
 
 // cutAfter waits for the connections to end; those that take too long to hear the goodbye are cut.
-func (a *Adapter) cutAfter(limit context.Context, conns []*conn) {
+func (a *Adapter) cutAfter(limit context.Context, conns []member) {
 	ended := make(chan struct{})
 	go func() { a.active.Wait(); close(ended) }()
 	select {
@@ -141,8 +153,12 @@ func (a *Adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, core.Errorf(core.CodePermissionDenied, "origin %s may not connect: see websocket.allowed_origins", r.Header.Get("Origin")))
 		return
 	}
+	if protocol, answer, own := other(r); !own {
+		a.serveOther(w, r, protocol, answer)
+		return
+	}
 	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, Protocol) {
-		refuse(w, http.StatusBadRequest, core.Errorf(core.CodeInvalid, "none of the subprotocols is spoken here: offer %s", Protocol))
+		refuse(w, http.StatusBadRequest, core.Errorf(core.CodeInvalid, "none of the subprotocols is spoken here: offer %s, %s", Protocol, strings.Join(spoken[:], ", ")))
 		return
 	}
 	bus, e := a.login(r)
@@ -181,7 +197,7 @@ func (a *Adapter) login(r *http.Request) (*core.Bus, *core.Error) {
 }
 
 // admit takes the connection into the list of those that are told when the gateway stops.
-func (a *Adapter) admit(c *conn) bool {
+func (a *Adapter) admit(c member) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.draining || len(a.conns) >= a.most {
@@ -193,7 +209,7 @@ func (a *Adapter) admit(c *conn) bool {
 	return true
 }
 
-func (a *Adapter) dismiss(c *conn) {
+func (a *Adapter) dismiss(c member) {
 	a.mu.Lock()
 	delete(a.conns, c)
 	a.mu.Unlock()

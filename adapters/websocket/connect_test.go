@@ -25,7 +25,7 @@ func TestSubprotocol(t *testing.T) {
 		"ours":        {[]string{"portico.v1.json"}, "portico.v1.json", 101},
 		"ours second": {[]string{"mqtt", "portico.v1.json"}, "portico.v1.json", 101},
 		"none":        {nil, "", 101},
-		"others only": {[]string{"mqtt", "v12.stomp"}, "", 400},
+		"others only": {[]string{"graphql-ws", "wamp"}, "", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, res, _ := d.tryDial(c.offered)

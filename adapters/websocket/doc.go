@@ -12,6 +12,9 @@
 // reference. The queue is bounded: subscriptions that overflow it end the connection (4408), queue consumers are told that
 // there is no room and pause.
 //
+// Other protocols share the port by their own subprotocols: tunnel*.go carry the bytes of NATS, MQTT and AMQP to where those are spoken, stomp*.go give the sessions of package stomp a
+// WebSocket or a TCP socket.
+//
 //	adapter.go   Config, New, Serve, ServeHTTP: upgrade, login, origin
 //	conn.go      one connection: life, reader, close
 //	writer.go    outbound queue, writer, buffered socket

@@ -24,7 +24,7 @@ func TestLargeFrames(t *testing.T) {
 	server := httptest.NewServer(a)
 	defer server.Close()
 	defer a.active.Wait()
-	ws, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http"), nil)
+	ws, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http")+"/ws", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

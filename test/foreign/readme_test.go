@@ -87,7 +87,7 @@ func TestLinesToTry(t *testing.T) {
 			}
 		}
 	}()
-	for _, door := range []string{"HTTP", "gRPC", "AMQP", "NATS", "MQTT"} {
+	for _, door := range []string{"HTTP", "gRPC", "AMQP", "NATS", "MQTT", "STOMP"} {
 		t.Run(door, func(t *testing.T) {
 			line := g.Try[door]
 			tool := strings.Fields(line)[0]

@@ -61,7 +61,7 @@ func RunIn(t testing.TB, dir string, cmd *exec.Cmd) *Gateway {
 	t.Helper()
 	g := &Gateway{Dir: dir, process: cmd, ended: make(chan struct{})}
 	ours := []string{"--data-dir", g.Dir}
-	for _, door := range []string{"http", "grpc", "amqp", "nats", "mqtt"} {
+	for _, door := range []string{"http", "grpc", "amqp", "nats", "mqtt", "stomp"} {
 		ours = append(ours, "--"+door+"-listen", "127.0.0.1:0")
 	}
 	cmd.Args = slices.Insert(cmd.Args, 1, ours...)
