@@ -103,7 +103,7 @@ func one(h http.Header, name string) (string, error) {
 func moment(text string) (time.Time, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	switch {
-	case err != nil || n < 0 || text[0] == '+':
+	case err != nil || n < 0 || strconv.FormatInt(n, 10) != text: // one spelling each: it is signed as a number by some
 		return time.Time{}, fmt.Errorf("%w: the time is no number of seconds since 1970", ErrSignature)
 	case n > 100_000_000_000:
 		return time.UnixMilli(n), nil
