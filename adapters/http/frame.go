@@ -36,7 +36,7 @@ func (f *frames) of(m *core.Message) *frame {
 	return x
 }
 
-// forget lets go of the last message. Without it an idle door would keep one of 64 MiB.
+// forget lets go of the last message. Without it an idle door would keep one of 128 MiB.
 func (f *frames) forget(x *frame) { f.last.CompareAndSwap(x, nil) }
 
 // encoded is the frame as a line of NDJSON, or as a server-sent event. The bytes are shared: they must not be changed.
