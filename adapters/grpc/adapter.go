@@ -68,6 +68,17 @@ type Adapter struct {
 
 // New checks cfg and opens the listener. Serve must be called, it closes the listener.
 func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
+	a, err := listen(cfg, g, log)
+	if err != nil {
+		return nil, err
+	}
+	a.register()
+	reflection.Register(a.server)
+	return a, nil
+}
+
+// listen makes the adapter without its server.
+func listen(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("open the gRPC door: %w", err)
@@ -81,11 +92,14 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 		health:   health.NewServer(),
 	}
 	a.draining, a.drain = context.WithCancel(context.Background())
-	a.server = grpc.NewServer(a.options()...)
+	return a, nil
+}
+
+// register makes the server, with more options if wanted, and what it serves itself.
+func (a *Adapter) register(more ...grpc.ServerOption) {
+	a.server = grpc.NewServer(append(a.options(), more...)...)
 	porticov1.RegisterPorticoServiceServer(a.server, &service{Adapter: a})
 	healthv1.RegisterHealthServer(a.server, a.health)
-	reflection.Register(a.server)
-	return a, nil
 }
 
 // envelopeSlack is what a frame may have beside its message: names of fields, ids, settlements.

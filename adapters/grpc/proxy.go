@@ -8,7 +8,6 @@ import (
 	"portico/adapters/grpc/proxy"
 	"portico/core"
 	relayv1 "portico/proto/portico/relay/v1"
-	porticov1 "portico/proto/portico/v1"
 
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -23,7 +22,7 @@ import (
 // NewWithProxy is New for a door that also carries the calls of methods it does not implement itself, to the servers that are connected. Both the adapter and the proxy must be served,
 // by whoever runs the gateway's adapters: they end together.
 func NewWithProxy(cfg Config, carry proxy.Config, g *core.Gateway, log *slog.Logger) (*Adapter, *proxy.Proxy, error) {
-	a, err := New(cfg, g, log)
+	a, err := listen(cfg, g, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -34,9 +33,7 @@ func NewWithProxy(cfg Config, carry proxy.Config, g *core.Gateway, log *slog.Log
 		a.drain()
 		return nil, nil, errors.Join(err, a.listener.Close())
 	}
-	a.server = grpc.NewServer(append(a.options(), grpc.ForceServerCodecV2(proxy.NewCodec()), grpc.UnknownServiceHandler(carryCall(p)))...)
-	porticov1.RegisterPorticoServiceServer(a.server, &service{Adapter: a})
-	healthv1.RegisterHealthServer(a.server, a.health)
+	a.register(grpc.ForceServerCodecV2(proxy.NewCodec()), grpc.UnknownServiceHandler(carryCall(p)))
 	relayv1.RegisterRelayServiceServer(a.server, p.RelayService(busOf))
 	a.reflect(p)
 	return a, p, nil

@@ -25,14 +25,13 @@ type Config struct {
 	DiskFree    int64 `koanf:"disk_free"`    // bytes; 0 switches the check off
 
 	HTTP HTTPConfig `koanf:"http"`
-	GRPC DoorConfig `koanf:"grpc"`
+	GRPC GRPCConfig `koanf:"grpc"`
 	AMQP AMQPConfig `koanf:"amqp"`
 	NATS DoorConfig `koanf:"nats"`
 	MQTT DoorConfig `koanf:"mqtt"`
 
 	STOMP DoorConfig `koanf:"stomp"`
 
-	GRPCMore  GRPCMore        `koanf:"grpc"` // of the same section as GRPC
 	WebSocket WebSocketConfig `koanf:"websocket"`
 	Webhooks  WebhooksConfig  `koanf:"webhooks"`
 
@@ -57,9 +56,10 @@ type HTTPConfig struct {
 	AllowedOrigins []string `koanf:"allowed_origins"`
 }
 
-// GRPCMore is what the gRPC door needs beside its address.
-type GRPCMore struct {
-	Proxy struct {
+// GRPCConfig is what the gRPC door needs.
+type GRPCConfig struct {
+	DoorConfig `koanf:",squash"`
+	Proxy      struct {
 		Backends Backends `koanf:"backends"`
 	} `koanf:"proxy"`
 }

@@ -48,7 +48,7 @@ func TestDefaults(t *testing.T) {
 		DataDir: "portico-data", Durability: "sync", DrainTimeout: 10 * time.Second,
 		Log:        LogConfig{Level: "info", Format: "text"},
 		MaxMessage: 16 << 20, QueueMemory: 512 << 20, DiskFree: 50_000_000,
-		HTTP: HTTPConfig{DoorConfig: DoorConfig{"127.0.0.1:8080"}}, GRPC: DoorConfig{"127.0.0.1:50051"},
+		HTTP: HTTPConfig{DoorConfig: DoorConfig{"127.0.0.1:8080"}}, GRPC: GRPCConfig{DoorConfig: DoorConfig{"127.0.0.1:50051"}},
 		AMQP: AMQPConfig{
 			DoorConfig: DoorConfig{"127.0.0.1:5672"}, Product: "RabbitMQ", Version: "3.13.7", Heartbeat: time.Minute, FrameMax: 128 << 10, ChannelMax: 2047,
 			HandshakeTimeout: 10 * time.Second, ConsumerTimeout: 30 * time.Minute,

@@ -117,7 +117,7 @@ func (d *doors) openGRPC(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if cfg.GRPC.Listen == off {
 		return nil
 	}
-	a, carry, err := grpcapi.NewWithProxy(grpcapi.Config{Listen: cfg.GRPC.Listen}, proxy.Config{Backends: cfg.GRPCMore.Proxy.Backends.List}, g, log)
+	a, carry, err := grpcapi.NewWithProxy(grpcapi.Config{Listen: cfg.GRPC.Listen}, proxy.Config{Backends: cfg.GRPC.Proxy.Backends.List}, g, log)
 	if err != nil {
 		return err
 	}
