@@ -76,6 +76,18 @@ func (s *Subscription) Unsubscribe() {
 	s.fan.leave(s)
 }
 
+// Flush returns when the subscribers of this node have been handed everything that was published before through its doors. It must not be called from a deliver function. CodeUnavailable when
+// the bus does not answer before ctx ends.
+func (b *Bus) Flush(ctx context.Context) error {
+	// The server takes what a connection sends in order, and tells it in order, too: after the answer to the first nothing is on its way to the server, after that to the second nothing is on its way back.
+	for _, l := range []*link{b.tenant.live, b.tenant.doors} {
+		if err := l.flush(ctx); err != nil {
+			return unavailable(err)
+		}
+	}
+	return nil
+}
+
 // share makes s a member of its pattern's topic.
 func (s *Subscription) share() error {
 	t, first, err := s.fan.enter(s)

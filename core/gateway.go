@@ -192,6 +192,15 @@ func (g *Gateway) drain() {
 	g.alarms.touch()
 }
 
+// Quiesce lets subscribers have what the doors have acknowledged, for a second at most. It is what a door does first when it begins to drain.
+func (g *Gateway) Quiesce() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := g.System().Flush(ctx); err != nil {
+		g.log.Debug("what is on its way may be lost", "err", err)
+	}
+}
+
 // Close stops queues, connections and server, in that order. It may be called twice.
 func (g *Gateway) Close() error {
 	g.closing.Do(func() { g.closed = g.close() })

@@ -147,6 +147,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 // stop says goodbye and waits, at most the drain timeout, then cuts.
 func (a *Adapter) stop() {
 	a.health.Shutdown()
+	a.gateway.Quiesce()
 	a.drain()
 	cut := time.AfterFunc(a.gateway.DrainTimeout(), a.server.Stop)
 	defer cut.Stop()

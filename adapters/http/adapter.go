@@ -139,6 +139,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 		return fmt.Errorf("http: serve: %w", err)
 	case <-ctx.Done():
 	}
+	a.gateway.Quiesce()
 	a.stop()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.gateway.DrainTimeout())
 	defer cancel()

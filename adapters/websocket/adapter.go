@@ -118,6 +118,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 		conns = append(conns, c)
 	}
 	a.mu.Unlock()
+	a.gateway.Quiesce()
 	var drains sync.WaitGroup
 	for _, c := range conns {
 		drains.Go(func() { c.drain(limit) })

@@ -116,6 +116,7 @@ func (d *STOMP) start(c net.Conn) {
 func (d *STOMP) drain(ctx context.Context) {
 	limit, cancel := context.WithTimeout(ctx, d.gateway.DrainTimeout())
 	defer cancel()
+	d.gateway.Quiesce()
 	d.mu.Lock()
 	d.draining = true
 	var drains sync.WaitGroup
