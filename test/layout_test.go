@@ -36,23 +36,29 @@ type layer struct {
 
 // layers are the arrows. A folder that holds Go files and has no row here is an error, and so is a row without its folder.
 var layers = map[string]layer{
-	"cmd/gateway": {inside: []string{"core", "adapters/amqp", "adapters/grpc", "adapters/grpc/proxy", "adapters/http", "adapters/http/webhook", "adapters/websocket", "web"}, outside: true},
+	"cmd/gateway": {inside: []string{"core", "core/audit", "core/certs", "core/identity", "core/policy", "core/limits", "adapters/amqp", "adapters/grpc", "adapters/grpc/proxy", "adapters/grpc/relay", "adapters/http", "adapters/http/webhook", "adapters/websocket", "web"}, outside: true},
 
-	"core":                       {inside: []string{"core/queue", "core/jslog"}, outside: true, nats: true},
+	"core":                       {inside: []string{"core/audit", "core/certs", "core/limits", "core/queue", "core/jslog", "core/identity", "core/policy"}, outside: true, nats: true},
 	"core/jslog":                 {inside: []string{"core/queue"}, outside: true, nats: true},
 	"core/queue":                 {},
+	"core/certs":                 {inside: []string{"core/certs/certstest"}}, // its tests
+	"core/audit":                 {},
+	"core/limits":                {outside: true},
+	"core/certs/certstest":       {testOnly: true},
+	"core/policy":                {outside: true}, // its tests
+	"core/identity":              {inside: []string{"core/policy"}, outside: true},
 	"core/coretest":              {inside: []string{"core"}, outside: true, nats: true, testOnly: true},
 	"core/queue/queuetest":       {inside: []string{"core/queue"}, outside: true, testOnly: true},
-	"adapters/http":              {inside: []string{"core", "core/queue", "adapters/http/inbound", "adapters/http/webhook"}, outside: true},
+	"adapters/http":              {inside: []string{"core", "core/certs", "core/limits", "core/policy", "core/queue", "adapters/http/inbound", "adapters/http/webhook"}, outside: true},
 	"adapters/http/inbound":      {outside: true},
 	"adapters/http/webhook":      {inside: []string{"core", "core/queue"}, outside: true},
-	"adapters/websocket":         {inside: []string{"core", "core/queue", "adapters/websocket/stomp"}, outside: true},
-	"adapters/grpc":              {inside: []string{"core", "core/queue", "adapters/grpc/proxy", "proto/..."}, outside: true},
-	"adapters/grpc/proxy":        {inside: []string{"core", "adapters/grpc", "adapters/grpc/relay", "adapters/grpc/relay/tunnel", "proto/..."}, outside: true}, // its tests run the door and a relay
-	"adapters/grpc/relay":        {inside: []string{"adapters/grpc/relay/tunnel", "proto/..."}, outside: true},
+	"adapters/websocket":         {inside: []string{"core", "core/certs", "core/limits", "core/policy", "core/queue", "adapters/websocket/outbound", "adapters/websocket/stomp"}, outside: true},
+	"adapters/grpc":              {inside: []string{"core", "core/certs", "core/limits", "core/policy", "core/queue", "adapters/grpc/proxy", "adapters/grpc/web", "proto/..."}, outside: true},
+	"adapters/grpc/proxy":        {inside: []string{"core", "core/policy", "adapters/grpc", "adapters/grpc/relay", "adapters/grpc/relay/survey", "adapters/grpc/relay/tunnel", "proto/..."}, outside: true}, // its tests run the door and a relay
+	"adapters/grpc/relay":        {inside: []string{"adapters/grpc/relay/survey", "adapters/grpc/relay/tunnel", "proto/..."}, outside: true},
 	"adapters/grpc/relay/tunnel": {inside: []string{"proto/..."}, outside: true},
-	"adapters/websocket/stomp":   {inside: []string{"core", "core/queue"}, outside: true},
-	"adapters/amqp":              {inside: []string{"core", "core/queue", "adapters/amqp/broker", "adapters/amqp/wire"}, outside: true},
+	"adapters/websocket/stomp":   {inside: []string{"core", "core/policy", "core/queue", "adapters/websocket/outbound"}, outside: true},
+	"adapters/amqp":              {inside: []string{"core", "core/certs", "core/limits", "core/policy", "core/queue", "adapters/amqp/broker", "adapters/amqp/wire"}, outside: true},
 	"adapters/amqp/broker":       {inside: []string{"adapters/amqp/wire"}, notStd: []string{"net", "log"}},
 	"adapters/amqp/wire":         {notStd: []string{"net", "log"}},
 	"adapters/amqp/wire/gen":     {},
