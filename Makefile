@@ -5,6 +5,8 @@ FUZZTIME  ?= 10s
 BENCH     ?= .
 BENCHTIME ?= 1s
 LINT      := bin/golangci-lint
+BUF       := bin/buf
+GRPCURL   := bin/grpcurl
 # The packages whose goroutines share anything; the rest would only be compiled a second time.
 RACE      := ./core/... ./adapters/... ./cmd/...
 TSC       := npx --yes --package typescript@7.0.2 -- tsc
@@ -33,11 +35,17 @@ $(LINT): tools/lint/go.mod tools/lint/go.sum
 types: ## check the types of the page's TypeScript (needs npm)
 	$(TSC) --project web
 
-gen: ## regenerate what is generated: AMQP codec, protobuf (needs npm), page
+$(BUF): tools/buf/go.mod tools/buf/go.sum
+	$(GO) build -C tools/buf -o $(CURDIR)/$@ github.com/bufbuild/buf/cmd/buf
+
+$(GRPCURL): tools/grpcurl/go.mod tools/grpcurl/go.sum
+	$(GO) build -C tools/grpcurl -o $(CURDIR)/$@ github.com/fullstorydev/grpcurl/cmd/grpcurl
+
+gen: $(BUF) ## regenerate what is generated: AMQP codec, protobuf, page
 	$(GO) generate ./adapters/... ./web
 	proto/gen.sh
 
-checkgen: ## fail if what is committed is not what the generators make (the page: go test ./web)
+checkgen: $(BUF) ## fail if what is committed is not what the generators make (the page: go test ./web), or breaks what was published
 	proto/gen.sh --check
 	$(GO) test -count=1 -run Current ./web ./adapters/amqp/wire/...
 

@@ -2,209 +2,148 @@ package core
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
-	"golang.org/x/crypto/bcrypt"
+	"portico/core/identity"
+	"portico/core/policy"
 )
 
-// User may log in. Patterns use NATS wildcards; an empty list means everything. Besides its lists a user may always publish to
-// and subscribe to inboxes, which is how answers travel. Queues are named in the lists as QueueSubject writes them.
-type User struct {
-	Name      string
-	Password  string // plain, or a bcrypt hash ("$2a$…", "$2b$…")
-	Publish   []string
-	Subscribe []string
-}
+// User may log in. See identity.User.
+type User = identity.User
 
 // Credentials are what a client showed at a door.
-type Credentials struct {
-	Door      string // "http", "websocket", "grpc", "amqp"
-	Remote    string // address, for the log
-	User      string
-	Password  string
-	Anonymous bool   // nothing was shown
-	Tenant    string // AMQP vhost; "" is "/"
+type Credentials = identity.Credentials
+
+// AuthConfig says how people may come in, beside the list of users.
+type AuthConfig struct {
+	Issuers     []identity.Issuer // of JSON web tokens
+	Lockout     int               // failed logins of one name from one address, after which there is none for a while; 0: 10, negative: never
+	Loopback    []string          // users who may come in from the gateway's own machine only; nil: guest
+	Certificate string            // what of a client certificate names its user, one of identity.CertificateNames; "": its common name
 }
 
-// The actions that Bus.Allow knows.
-const (
-	actionPublish   = "publish"
-	actionSubscribe = "subscribe"
-)
+const defaultLockout = 10
 
-// devUser is who may log in while no users are configured.
-const devUser = "guest"
-
-// maxCredential bounds a name or password that is looked at.
-const maxCredential = 1024
-
-// users decides who may come in, for every door: the adapters' through Login, NATS and MQTT through the embedded server. Immutable.
-type users struct {
-	byName map[string]*User
-	dev    bool // no users are configured: guest/guest, and anonymous where a door knows no login
-}
-
-func newUsers(configured []User) *users {
-	if len(configured) == 0 {
-		return &users{byName: map[string]*User{devUser: {Name: devUser, Password: devUser}}, dev: true}
+// directory is the configuration of the directory of users.
+func (c *Config) directory() identity.Config {
+	out := identity.Config{Users: c.Users, Issuers: c.Auth.Issuers, Lockout: max(0, orDefault(c.Auth.Lockout, defaultLockout)), Loopback: c.Auth.Loopback, Subject: c.Auth.Certificate}
+	if out.Loopback == nil {
+		out.Loopback = []string{identity.Guest}
 	}
-	u := &users{byName: make(map[string]*User, len(configured))}
-	for _, user := range configured {
-		u.byName[user.Name] = &user
-	}
-	return u
+	return out
 }
 
 // checkUsers finds what cannot be in the configured users.
 func checkUsers(configured []User) error {
-	seen := map[string]bool{}
 	for _, u := range configured {
-		switch {
-		case u.Name == "" || len(u.Name) > maxCredential || strings.HasPrefix(u.Name, bootPrefix):
+		if strings.HasPrefix(u.Name, bootPrefix) {
 			return fmt.Errorf("user %q: not a name", u.Name)
-		case seen[u.Name]:
-			return fmt.Errorf("user %q: named twice", u.Name)
-		case u.Password == "" || len(u.Password) > maxCredential:
-			return fmt.Errorf("user %q: want a password of 1 to %d bytes", u.Name, maxCredential)
-		}
-		seen[u.Name] = true
-		for _, pattern := range slices.Concat(u.Publish, u.Subscribe) {
-			if err := checkPattern(pattern); err != nil {
-				return fmt.Errorf("user %q: %w", u.Name, err)
-			}
 		}
 	}
-	return nil
+	return identity.CheckAll(configured)
 }
 
-// check returns the user of this name if the password is its own. It takes as long whether or not the name exists, as far as that is in our hands.
-func (u *users) check(name, password string) (*User, bool) {
-	if len(name) > maxCredential || len(password) > maxCredential {
-		return nil, false
+// Login returns the bus as this identity may use it. Without users everybody without credentials is let in, except over AMQP, whose clients always show some. CodeUnauthenticated if refused;
+// CodeNotFound for an unknown tenant; CodeUnavailable if there are too many logins at once.
+func (g *Gateway) Login(ctx context.Context, c Credentials) (*Bus, error) {
+	live, err := g.users.Login(ctx, c)
+	if err != nil {
+		recordLogin(g.cfg.Audit, &c, nil, err)
+		return nil, loginError(err)
 	}
-	user := u.byName[name]
-	if user == nil {
-		samePassword("", password)
-		return nil, false
-	}
-	return user, samePassword(user.Password, password)
+	bus, err := g.enter(live, c.Tenant)
+	recordLogin(g.cfg.Audit, &c, live, err)
+	return bus, err
 }
 
-// anonymous returns who somebody without credentials is, if that is allowed.
-func (u *users) anonymous() (*User, bool) { return &User{}, u.dev }
-
-func samePassword(kept, shown string) bool {
-	if hashed(kept) {
-		return bcrypt.CompareHashAndPassword([]byte(kept), []byte(shown)) == nil
+// loginError gives a refusal its code. What was wrong stays unsaid where that would help to guess.
+func loginError(err error) error {
+	code := CodeUnauthenticated
+	switch {
+	case errors.Is(err, identity.ErrBusy):
+		code = CodeUnavailable
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return err
 	}
-	a, b := sha256.Sum256([]byte(kept)), sha256.Sum256([]byte(shown))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	return &Error{Code: code, Detail: err.Error(), Err: errors.Unwrap(err)}
 }
 
-func hashed(password string) bool {
-	_, err := bcrypt.Cost([]byte(password))
-	return err == nil
-}
-
-// Login returns the bus as this identity may use it. Without configured users everybody without credentials is let in, except over AMQP, whose
-// clients always show some. CodeUnauthenticated if refused; CodeNotFound for an unknown tenant.
-func (g *Gateway) Login(_ context.Context, c Credentials) (*Bus, error) {
-	user, ok := g.users.check(c.User, c.Password)
-	if c.Anonymous {
-		user, ok = g.users.anonymous()
-		ok = ok && c.Door != "amqp"
-	}
-	if !ok {
-		return nil, Errorf(CodeUnauthenticated, "unknown user or wrong password")
-	}
-	if c.Tenant != "" && c.Tenant != g.tenant.name {
-		return nil, Errorf(CodeNotFound, "there is no tenant %q", c.Tenant)
-	}
-	return &Bus{tenant: g.tenant, user: user.Name, publish: user.Publish, subscribe: user.Subscribe}, nil
-}
+// Open tells whether there are no users: everybody who can reach a door may do everything.
+func (g *Gateway) Open() bool { return g.users.Open() }
 
 // System is the bus as the gateway itself uses it: everything is allowed, reserved subjects too, and no header is taken off.
 func (g *Gateway) System() *Bus { return &Bus{tenant: g.tenant, system: true} }
 
-// QueueSubject is what a queue is called in permissions: "publish" on it is appending, "subscribe" is consuming, declaring, deleting and binding.
-func QueueSubject(name string) string { return queueResource + EncodeToken(name) }
-
-const queueResource = "$queue."
-
-// Allow checks a permission without using it. action is "publish" or "subscribe"; subject may have wildcards for the latter, and may be a queue's
-// (QueueSubject). CodePermissionDenied if refused, CodeInvalid if subject is none.
-func (b *Bus) Allow(action, subject string) error {
-	switch {
-	case strings.HasPrefix(subject, queueResource):
-		return b.mayUse(action, subject)
-	case action == actionPublish:
-		return b.mayPublish(subject)
-	}
-	return b.maySubscribe(subject)
-}
-
-func (b *Bus) mayPublish(subject string) error {
-	if err := checkSubject(subject); err != nil {
-		return err
-	}
-	if b.system || strings.HasPrefix(subject, inboxes) {
-		return nil
-	}
-	return b.permit(actionPublish, subject)
-}
-
-func (b *Bus) maySubscribe(pattern string) error {
-	if err := checkPattern(pattern); err != nil {
-		return err
-	}
-	if b.system {
-		return nil
-	}
-	if tail, ok := strings.CutPrefix(pattern, inboxes); ok {
-		if name := firstWord(tail); hasWildcard(name) {
-			return Errorf(CodePermissionDenied, "subscribe to %q: an inbox must be named", pattern)
-		}
-		return nil
-	}
-	return b.permit(actionSubscribe, pattern)
-}
-
-// permit looks for subject in the lists; nobody but the gateway itself uses the bus's own subjects.
-func (b *Bus) permit(action, subject string) error {
-	if strings.HasPrefix(subject, "$") {
-		return Errorf(CodePermissionDenied, "%s to %q: subjects that begin with $ belong to the bus", action, subject)
-	}
-	return b.listed(action, subject)
-}
-
-// mayUse checks the permission on a queue, given by its QueueSubject.
-func (b *Bus) mayUse(action, queue string) error {
-	if err := checkSubject(queue); err != nil {
-		return err
-	}
-	if b.system {
-		return nil
-	}
-	return b.listed(action, queue)
-}
-
-func (b *Bus) listed(action, subject string) error {
-	allowed := b.subscribe
-	if action == actionPublish {
-		allowed = b.publish
-	}
-	if len(allowed) == 0 || slices.ContainsFunc(allowed, func(pattern string) bool { return covers(pattern, subject) }) {
-		return nil
-	}
-	return Errorf(CodePermissionDenied, "%s to %q is not allowed", action, subject)
-}
-
 // User is the identity's name, "" for anonymous and for the gateway itself.
-func (b *Bus) User() string { return b.user }
+func (b *Bus) User() string {
+	if b.live == nil {
+		return ""
+	}
+	return b.live.Identity().Name
+}
+
+// who is the identity as it is now.
+func (b *Bus) who() *identity.Identity {
+	if b.live == nil {
+		return new(identity.Identity)
+	}
+	return b.live.Identity()
+}
+
+// Ended is closed when what the client showed is good no longer: the user deleted or disabled, the password changed, the token revoked or expired. Doors end what they have open for it
+// then, in their protocol's words. It is nil, which never ends, for the gateway itself.
+func (b *Bus) Ended() <-chan struct{} {
+	if b.live == nil {
+		return nil
+	}
+	return b.live.Ended()
+}
+
+// AfterEnd calls f, in a goroutine of its own, when Ended is closed, unless stop is called before. Whoever calls it must call stop when the client has gone.
+func (b *Bus) AfterEnd(f func()) (stop func() bool) {
+	if b.live == nil {
+		return func() bool { return true }
+	}
+	return b.live.AfterEnd(f)
+}
+
+// Err is nil as long as what the client showed is good, then an Error of CodeUnauthenticated that says why it is not. Doors that keep a Bus from one request to the next ask before each.
+func (b *Bus) Err() error {
+	if b.live == nil {
+		return nil
+	}
+	if err := b.live.Err(); err != nil {
+		return &Error{Code: CodeUnauthenticated, Detail: err.Error()}
+	}
+	return nil
+}
+
+// Changed is closed when the identity next gets other permissions. Ask for it before asking what is allowed, so that no change is missed. It is nil for the gateway itself.
+func (b *Bus) Changed() <-chan struct{} {
+	if b.live == nil {
+		return nil
+	}
+	return b.live.Changed()
+}
+
+// Administrator is an Error of CodePermissionDenied unless the identity may manage users, tokens and the gateway.
+func (b *Bus) Administrator() error {
+	if d := b.Decide(policy.Administer, policy.Resource{}); !d.Allowed || !b.system && b.who().Foreign() {
+		return Errorf(CodePermissionDenied, "only who has the role %s may do this", policy.RoleAdministrator)
+	}
+	return nil
+}
 
 // Tenant is the name of the tenant the bus belongs to; "/" is the default one.
 func (b *Bus) Tenant() string { return b.tenant.name }
+
+// Expires is when what the client showed ends by itself; zero: never.
+func (b *Bus) Expires() time.Time {
+	if b.live == nil {
+		return time.Time{}
+	}
+	return b.live.Expires()
+}

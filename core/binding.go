@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"portico/core/policy"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -124,10 +126,10 @@ func (b *Bus) mayBind(x Binding) error {
 	if reserved(x.Pattern) {
 		return Errorf(CodeInvalid, "pattern %q: subjects of the bus itself cannot be bound", x.Pattern)
 	}
-	if err := b.maySubscribe(x.Pattern); err != nil {
+	if err := b.MayFeed(x.Pattern); err != nil {
 		return err
 	}
-	return b.mayUse(actionSubscribe, QueueSubject(x.Queue))
+	return b.mayQueue(policy.Bind, x.Queue)
 }
 
 // settleBinding makes a new binding known to the server and, if the queue is durable, to the disk.

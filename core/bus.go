@@ -1,19 +1,21 @@
 package core
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 
+	"portico/core/identity"
 	"portico/core/queue"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Bus is the bus as one identity may use it: immutable, safe for use by many goroutines. It needs no closing.
+// Bus is the bus as one identity may use it: it follows the identity's changes (Changed, Ended), is safe for use by many goroutines. It needs no closing.
 type Bus struct {
-	tenant    *tenant
-	user      string
-	publish   []string // patterns; empty: everything
-	subscribe []string
-	system    bool // the gateway itself
+	tenant *tenant
+	live   *identity.Live // nil: the gateway itself
+	system bool           // the gateway itself
 }
 
 // Receipt says where a message went.
@@ -35,6 +37,7 @@ type Queue struct {
 	*queue.Queue
 	// immutable
 	config QueueConfig
+	tenant *tenant
 
 	rules atomic.Pointer[QueueRules] // in force
 }
@@ -43,7 +46,7 @@ type Queue struct {
 // own ingress not counted. It asks the server's subscription table every time, because native clients come and go unannounced.
 func (b *Bus) Interest(subject string) bool { return b.tenant.interest(subject) }
 
-func (t *tenant) interest(subject string) bool { return t.server.live.SubscriptionInterest(subject) }
+func (t *tenant) interest(subject string) bool { return t.audience.SubscriptionInterest(subject) }
 
 // PublishLive publishes one live copy to subscribers only; queues do not get it. It is for adapters that route by themselves: permissions and headers are
 // theirs to check. m must not be changed afterwards. It may wait while the bus is busy, so it must not be called from a deliver function. Errors: CodeInvalid, CodeTooLarge, CodeUnavailable.
@@ -85,7 +88,7 @@ func (t *tenant) publishCopy(m *Message, reply string, mayWait bool) error {
 }
 
 func (t *tenant) checkSize(size int) error {
-	if limit := t.gateway.cfg.MaxMessage; size > limit {
+	if limit := t.maxMessage(); size > limit {
 		return Errorf(CodeTooLarge, "message of %d bytes: at most %d", size, limit)
 	}
 	return nil
@@ -96,8 +99,10 @@ func (t *tenant) checkSize(size int) error {
 type tenant struct {
 	// immutable
 	name     string
+	accounts accounts
 	gateway  *Gateway
 	server   *embedded
+	audience *server.Account // who listens to what doors publish
 	live     *link
 	doors    *link
 	natives  *link
@@ -114,6 +119,10 @@ type tenant struct {
 
 	// set by SetRouter
 	router atomic.Pointer[Router]
+
+	quota  quota
+	gone   context.Context // ends when it is being deleted
+	depart context.CancelFunc
 
 	ingesting struct{ messages, bytes atomic.Int64 } // from native clients and not kept yet
 

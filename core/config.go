@@ -1,24 +1,36 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"time"
+
+	"portico/core/audit"
+	"portico/core/certs"
+	"portico/core/limits"
 )
 
 // Config is what core needs. The zero value of every field but DataDir is its default.
 type Config struct {
-	DataDir      string        // where everything durable is kept; required, one process at a time
-	NATSListen   string        // address of the NATS door; "" or "off" keeps it closed (the server then listens on a random loopback port that lets nobody in)
-	MQTTListen   string        // address of the MQTT door; "" or "off" keeps it closed
-	Durability   string        // "sync" (default): acknowledged means synced to disk. "os": written to the operating system
-	MaxMessage   int           // bytes of payload and headers a message may have; default 16 MiB, at most 128 MiB
-	QueueMemory  int64         // bytes of records all queues together may keep in memory; default 512 MiB
-	DiskFree     int64         // below so many free bytes on DataDir's disk publishing is blocked; 0: 50 MB, negative: never
-	ServerName   string        // default: a stable name kept in DataDir
-	Users        []User        // none: the development identity (guest/guest; anonymous where a door knows no login)
-	DrainTimeout time.Duration // how long a door may let work in flight settle when the gateway stops; default 10 s
+	DataDir      string       // where everything durable is kept; required, one process at a time
+	NATSListen   string       // address of the NATS door; "" or "off" keeps it closed (the server then listens on a random loopback port that lets nobody in)
+	MQTTListen   string       // address of the MQTT door; "" or "off" keeps it closed
+	Durability   string       // "sync" (default): acknowledged means synced to disk. "os": written to the operating system
+	MaxMessage   int          // bytes of payload and headers a message may have; default 16 MiB, at most 128 MiB
+	QueueMemory  int64        // bytes of records all queues together may keep in memory; default 512 MiB
+	DiskFree     int64        // below so many free bytes on DataDir's disk publishing is blocked; 0: 50 MB, negative: never
+	TLS          *certs.Store // for the NATS and MQTT doors; nil: they speak none
+	NATSTLS      certs.Mode   // "": off
+	MQTTTLS      certs.Mode   // "": off
+	Gate         *limits.Gate // bounds connections and messages; nil: nothing does
+	Audit        *audit.Log   // nil: none. The gateway writes it, and does not close it
+	ServerName   string       // default: a stable name kept in DataDir
+	Users        []User       // none: the development identity (guest/guest; anonymous where a door knows no login)
+	Auth         AuthConfig
+	Tenants      []TenantConfig // beside the default one, which may be described here, too; others come and go at run time
+	DrainTimeout time.Duration  // how long a door may let work in flight settle when the gateway stops; default 10 s
 }
 
 const (
@@ -56,7 +68,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.QueueMemory < 0 || c.DrainTimeout < 0:
 		return c, fmt.Errorf("queue memory and drain timeout cannot be negative")
 	}
-	return c, checkUsers(c.Users)
+	return c, errors.Join(c.checkTLS(), checkUsers(c.Users), CheckTenants(c.Tenants))
 }
 
 func orDefault[T comparable](value, fallback T) T {

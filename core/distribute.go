@@ -84,7 +84,7 @@ func (t *tenant) enter(m *Message, queues int, stream string) (size int64, err e
 	if stream != "" {
 		keepers++
 	}
-	if err := t.gateway.accepts(keepers); err != nil {
+	if err := t.accepts(keepers); err != nil {
 		return 0, err
 	}
 	if queues > 0 {

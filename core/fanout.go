@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"portico/core/policy"
 )
 
 // fanout gives what is published to the doors' subscribers. Ungrouped subscriptions of one pattern share one subscription of the server, and a message
@@ -39,8 +41,13 @@ type Subscription struct {
 	pattern string
 	all     bool // sees reserved subjects through wildcards, too
 	deliver func(*Message)
+	bus     *Bus          // whose it is
+	action  policy.Action // Subscribe or Serve
 
 	gone atomic.Bool
+	view atomic.Pointer[outlook]
+
+	unguard atomic.Pointer[func()] // ends OnRefused
 }
 
 // subscribeTimeout bounds the wait for the server to confirm a subscription.
@@ -50,10 +57,19 @@ const subscribeTimeout = 5 * time.Second
 // message. With a group, one member of the group among all nodes gets each message. It is in force when Subscribe returns. Wildcards in the first token do not match
 // subjects of the bus itself ($…) and inboxes. Errors: CodeInvalid, CodePermissionDenied, CodeUnavailable.
 func (b *Bus) Subscribe(pattern, group string, deliver func(*Message)) (*Subscription, error) {
-	if err := b.maySubscribe(pattern); err != nil {
+	return b.listen(policy.Subscribe, pattern, group, deliver)
+}
+
+// Serve is Subscribe for who answers requests: it needs the right to serve.
+func (b *Bus) Serve(pattern, group string, deliver func(*Message)) (*Subscription, error) {
+	return b.listen(policy.Serve, pattern, group, deliver)
+}
+
+func (b *Bus) listen(a policy.Action, pattern, group string, deliver func(*Message)) (*Subscription, error) {
+	if err := b.maySubject(a, pattern); err != nil {
 		return nil, err
 	}
-	s := &Subscription{fan: b.tenant.fans, pattern: pattern, all: b.system, deliver: deliver}
+	s := &Subscription{fan: b.tenant.fans, pattern: pattern, all: b.system, deliver: deliver, bus: b, action: a}
 	if group == "" {
 		return s, s.share()
 	}
@@ -69,6 +85,9 @@ func (s *Subscription) Unsubscribe() {
 	if s.gone.Swap(true) {
 		return
 	}
+	if stop := s.unguard.Load(); stop != nil {
+		(*stop)()
+	}
 	if s.own != nil {
 		s.fan.link.unsubscribe(s.own)
 		return
@@ -78,15 +97,7 @@ func (s *Subscription) Unsubscribe() {
 
 // Flush returns when the subscribers of this node have been handed everything that was published before through its doors. It must not be called from a deliver function. CodeUnavailable when
 // the bus does not answer before ctx ends.
-func (b *Bus) Flush(ctx context.Context) error {
-	// The server takes what a connection sends in order, and tells it in order, too: after the answer to the first nothing is on its way to the server, after that to the second nothing is on its way back.
-	for _, l := range []*link{b.tenant.live, b.tenant.doors} {
-		if err := l.flush(ctx); err != nil {
-			return unavailable(err)
-		}
-	}
-	return nil
-}
+func (b *Bus) Flush(ctx context.Context) error { return b.tenant.flush(ctx) }
 
 // share makes s a member of its pattern's topic.
 func (s *Subscription) share() error {
@@ -169,7 +180,7 @@ func (s *Subscription) join(group string) error {
 }
 
 func (s *Subscription) offer(m *Message) {
-	if !s.gone.Load() && (s.all || deliverable(s.pattern, m.Subject)) {
+	if !s.gone.Load() && (s.all || deliverable(s.pattern, m.Subject) && s.sees(m.Subject)) {
 		s.deliver(m)
 	}
 }

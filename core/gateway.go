@@ -2,13 +2,14 @@ package core
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
+	"portico/core/identity"
 	"portico/core/jslog"
 	"portico/core/queue"
 
@@ -36,9 +37,13 @@ type Gateway struct {
 	store    *jslog.Store
 	budget   *queue.Budget
 	underway *underway
-	users    *users
-	tenant   *tenant
+	users    *identity.Directory
+	people   *people
+	tenant   *tenant // the default one
+	tenants  *tenants
 	metrics  *metrics
+	presence *presence
+	guards   *guards
 	alarms   *alarms
 
 	translators translators
@@ -63,8 +68,12 @@ func New(cfg Config, log *slog.Logger) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	g := &Gateway{cfg: cfg, log: log, users: newUsers(cfg.Users), alarms: newAlarms(), budget: queue.NewBudget(cfg.QueueMemory), underway: newUnderway(cfg)}
+	g := &Gateway{cfg: cfg, log: log, alarms: newAlarms(), budget: queue.NewBudget(cfg.QueueMemory), underway: newUnderway(cfg), tenants: newTenants()}
+	if g.users, err = identity.NewDirectory(cfg.directory()); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
+	g.guards = newGuards(g.ctx)
 	if err := g.start(); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -81,11 +90,21 @@ func (g *Gateway) start() (err error) {
 	if err := g.openStore(); err != nil {
 		return err
 	}
+	if g.presence, err = openPresence(g.internal, rand.Text(), g.log); err != nil {
+		return err
+	}
+	if g.cfg.Gate != nil {
+		g.loops.Go(func() { g.server.crowd.watch(g.ctx) })
+	}
 	g.metrics = newMetrics(g)
-	if g.tenant, err = g.openTenant(tenantName); err != nil {
+	if err := g.openTenants(); err != nil {
+		return err
+	}
+	if err := g.openPeople(g.ctx); err != nil {
 		return err
 	}
 	g.watchDisk()
+	g.loops.Go(func() { g.tenants.weighing(g.ctx) })
 	g.loops.Go(func() { g.alarmLoop(g.ctx) })
 	return nil
 }
@@ -108,59 +127,6 @@ func (g *Gateway) openStore() (err error) {
 		return fmt.Errorf("open the log store: %w", err)
 	}
 	return nil
-}
-
-func (g *Gateway) openTenant(name string) (*tenant, error) {
-	t := &tenant{name: name, gateway: g, server: g.server, requests: newRequests(), routes: newRoutes(), queues: newRegistry()}
-	dial := func() (net.Conn, error) { return g.server.InProcessConn() }
-	for _, l := range []struct {
-		link    **link
-		account string
-	}{{&t.live, accountLive}, {&t.doors, accountTenant}, {&t.natives, accountIngress}} {
-		var err error
-		if *l.link, err = newLink(dial, l.account, g.server.password, g.log); err != nil {
-			t.end()
-			return nil, err
-		}
-	}
-	var err error
-	if t.streams, err = openStreams(g.ctx, g); err != nil {
-		t.end()
-		return nil, err
-	}
-	t.fans = &fanout{link: t.doors, topics: map[string]*topic{}}
-	t.ingress = newIngress(t.natives, t.ingest)
-	if err := t.begin(g.ctx); err != nil {
-		t.end()
-		return nil, fmt.Errorf("open tenant %q: %w", name, err)
-	}
-	return t, nil
-}
-
-// begin subscribes to the inboxes and brings queues and bindings back.
-func (t *tenant) begin(ctx context.Context) error {
-	if _, err := t.doors.subscribe(t.requests.prefix+"*", "", t.requests.arrived); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, restoreTimeout)
-	defer cancel()
-	for _, l := range []*link{t.live, t.doors, t.natives} {
-		if err := l.flush(ctx); err != nil {
-			return fmt.Errorf("log in to the bus: %w", err)
-		}
-	}
-	return t.restore(ctx)
-}
-
-// end closes queues, then connections.
-func (t *tenant) end() {
-	t.closeQueues()
-	t.streams.close()
-	for _, l := range []*link{t.natives, t.doors, t.live} {
-		if l != nil {
-			l.close()
-		}
-	}
 }
 
 // Run serves the adapters until ctx ends or one of them fails, then drains: adapters first, then Close. The first error is returned.
@@ -196,9 +162,15 @@ func (g *Gateway) drain() {
 func (g *Gateway) Quiesce() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := g.System().Flush(ctx); err != nil {
-		g.log.Debug("what is on its way may be lost", "err", err)
+	var all sync.WaitGroup
+	for _, t := range g.tenants.all() {
+		all.Go(func() {
+			if err := t.flush(ctx); err != nil {
+				g.log.Debug("what is on its way may be lost", "tenant", t.name, "err", err)
+			}
+		})
 	}
+	all.Wait()
 }
 
 // Close stops queues, connections and server, in that order. It may be called twice.
@@ -211,12 +183,11 @@ func (g *Gateway) close() (err error) {
 	g.drain()
 	g.stop()
 	g.loops.Wait()
-	if g.tenant != nil {
-		g.tenant.end()
-	}
+	g.tenants.end()
 	if g.store != nil {
 		err = g.store.Close()
 	}
+	g.presence.close()
 	if g.internal != nil {
 		g.internal.Close()
 	}

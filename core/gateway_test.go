@@ -262,10 +262,10 @@ portico_connections{door="test"} 1
 portico_messages_in_total{door="test"} 3
 # HELP portico_queue_depth Messages in a queue; the deepest queues only.
 # TYPE portico_queue_depth gauge
-portico_queue_depth{queue="b",state="ready"} 0
-portico_queue_depth{queue="b",state="unacked"} 0
-portico_queue_depth{queue="weird%20%FF",state="ready"} 5
-portico_queue_depth{queue="weird%20%FF",state="unacked"} 0
+portico_queue_depth{queue="b",state="ready",tenant="/"} 0
+portico_queue_depth{queue="b",state="unacked",tenant="/"} 0
+portico_queue_depth{queue="weird%20%FF",state="ready",tenant="/"} 5
+portico_queue_depth{queue="weird%20%FF",state="unacked",tenant="/"} 0
 # HELP portico_queue_ready_messages Messages in all queues that wait for a consumer.
 # TYPE portico_queue_ready_messages gauge
 portico_queue_ready_messages 5

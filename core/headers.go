@@ -23,7 +23,7 @@ const maxHeaders = 64 << 10
 func fromOutside(name string) bool {
 	switch name {
 	case HeaderMessageID, HeaderCorrelationID, HeaderType, HeaderAppID, HeaderUserID, HeaderTimestamp,
-		HeaderExpiration, HeaderPriority, HeaderDeliveryMode, HeaderReplyTo:
+		HeaderExpiration, HeaderPriority, HeaderDeliveryMode, HeaderReplyTo, HeaderTypes, HeaderDeadline, HeaderCancel:
 		return true
 	}
 	return false

@@ -33,7 +33,7 @@ func messageID(scope byte, user string, h Header) (id queue.ID) {
 }
 
 // idOf is messageID for what this identity publishes.
-func (b *Bus) idOf(m *Message) queue.ID { return messageID(ofDoors, b.user, m.Header) }
+func (b *Bus) idOf(m *Message) queue.ID { return messageID(ofDoors, b.User(), m.Header) }
 
 // publishing knows the names of the messages that are being published, so that of two at once only one makes a live copy. The zero value is ready.
 type publishing struct {

@@ -174,7 +174,7 @@ func (t *tenant) admitIngest(queues int, size int64) error {
 	if err := t.checkSize(int(size)); err != nil {
 		return err
 	}
-	if err := t.gateway.accepts(queues); err != nil {
+	if err := t.accepts(queues); err != nil {
 		return err
 	}
 	if t.ingesting.messages.Add(1) > maxIngestMessages || t.ingesting.bytes.Add(size) > maxIngestBytes {

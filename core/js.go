@@ -18,6 +18,7 @@ import (
 type streams struct {
 	// immutable
 	gateway   *Gateway
+	account   string // the tenant's own
 	nc        *nats.Conn
 	api       chan struct{}       // a slot for each request under way
 	reads     *semaphore.Weighted // bytes that reads under way may bring
@@ -39,14 +40,14 @@ const (
 )
 
 // openStreams connects to the tenant's account as the gateway and learns which streams there are.
-func openStreams(ctx context.Context, g *Gateway) (*streams, error) {
+func openStreams(ctx context.Context, g *Gateway, account string) (*streams, error) {
 	s := &streams{
-		gateway: g, api: make(chan struct{}, maxStreamRequests), reads: semaphore.NewWeighted(maxStreamReads), changing: make(chan struct{}, 1), objects: newObjectLocks(),
+		gateway: g, account: account, api: make(chan struct{}, maxStreamRequests), reads: semaphore.NewWeighted(maxStreamReads), changing: make(chan struct{}, 1), objects: newObjectLocks(),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.directory, s.tails = newDirectory(s), newTails(s)
 	var err error
-	s.nc, err = nats.Connect("", nats.InProcessServer(g.server), nats.UserInfo(bootPrefix+accountTenant, g.server.password), nats.Name("portico streams"),
+	s.nc, err = nats.Connect("", nats.InProcessServer(g.server), nats.UserInfo(bootPrefix+account, g.server.password), nats.Name("portico streams"),
 		nats.MaxReconnects(-1), nats.ReconnectWait(redialDelay), nats.RetryOnFailedConnect(false),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			g.log.Warn("streams' connection", "err", err)

@@ -252,7 +252,7 @@ func (d *directory) replace(t trie[*knownStream], name string, k *knownStream) *
 	}
 	if k == nil {
 		delete(d.byName, name)
-		d.streams.gateway.server.forgetStream(accountTenant, name)
+		d.streams.gateway.server.forgetStream(d.streams.account, name)
 	} else {
 		d.byName[name] = k
 	}

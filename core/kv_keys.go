@@ -139,7 +139,7 @@ func (b *Bus) Put(ctx context.Context, bucket, key string, value []byte, when Pu
 	if err := b.tenant.checkSize(len(value)); err != nil {
 		return 0, err
 	}
-	if err := b.tenant.gateway.accepts(1); err != nil {
+	if err := b.tenant.accepts(1); err != nil {
 		return 0, err
 	}
 	k := keyWriter{streams: s, bucket: bucket, key: key, subject: subject}

@@ -106,9 +106,14 @@ func (b *Bus) Watch(ctx context.Context, bucket, pattern string, from uint64, ch
 	if err != nil {
 		return err
 	}
+	ctx, stop := b.guarded(ctx, func() error { _, err := b.jetStream(mayWatchKey, bucket, pattern); return err })
+	defer stop()
 	w := &watch{streams: s, bucket: bucket, pattern: pattern, changed: changed}
 	w.follower = &follower{streams: s, stream: bucketPrefix + bucket, subjects: []string{subject}, deliver: w.deliver, reached: func() error { return w.tell(nil) }}
 	err = w.follower.follow(ctx, func() (uint64, error) { return w.start(ctx, from) })
+	if refused := lost(ctx); refused != nil {
+		return refused
+	}
 	if over(ctx) {
 		return nil
 	}
@@ -175,4 +180,17 @@ func (w *watch) start(ctx context.Context, from uint64) (uint64, error) {
 		return w.tell(&told)
 	})
 	return last + 1, err
+}
+
+// MayWatch returns the error that Watch would begin with: CodeNotFound without the bucket, CodeInvalid, CodePermissionDenied.
+func (b *Bus) MayWatch(ctx context.Context, bucket, pattern string) error {
+	if _, err := keyPattern(bucket, pattern); err != nil {
+		return err
+	}
+	s, err := b.jetStream(mayWatchKey, bucket, pattern)
+	if err != nil {
+		return err
+	}
+	_, err = s.lookup(ctx, bucketPrefix+bucket)
+	return noBucket(err, bucket)
 }

@@ -72,6 +72,9 @@ const (
 	HeaderOrigin             = "Portico-Origin"              // reserved for gateways; taken off whatever comes in
 	HeaderOriginalExpiration = "Portico-Original-Expiration" // of a message that died
 	HeaderAMQP               = "Portico-Amqp"                // base64 of the AMQP property list, beside its readable form
+	HeaderTypes              = "Portico-Types"               // what other headers are beside text: a value letter:name for each, with AMQP's letters
+	HeaderDeadline           = "Portico-Deadline"            // of a request: until when an answer is waited for, milliseconds since 1970, decimal
+	HeaderCancel             = "Portico-Cancel"              // of a request: the inbox where an empty message says that nobody waits any more
 )
 
 // Message is what travels: immutable once published. The payload is never rewritten.

@@ -25,8 +25,8 @@ var (
 	descUnacked     = describe("queue_unacked_messages", "Messages in all queues that are with a consumer.")
 	descBytes       = describe("queue_bytes", "Bytes of the messages in all queues.")
 	descResident    = describe("queue_resident_bytes", "Bytes of them in memory.")
-	descDepth       = describe("queue_depth", "Messages in a queue; the deepest queues only.", "queue", "state")
-	descConsumers   = describe("queue_consumers", "Consumers of a queue; the deepest queues only.", "queue")
+	descDepth       = describe("queue_depth", "Messages in a queue; the deepest queues only.", "tenant", "queue", "state")
+	descConsumers   = describe("queue_consumers", "Consumers of a queue; the deepest queues only.", "tenant", "queue")
 	descAlarm       = describe("alarm", "1 while the alarm is raised.", "alarm")
 	descServerConns = describe("server_connections", "Connections of the embedded server: NATS and MQTT clients and the gateway's own.")
 	descServerSubs  = describe("server_subscriptions", "Subscriptions in the embedded server.")
@@ -70,24 +70,23 @@ func counter(d *prometheus.Desc, v int64, labels ...string) prometheus.Metric {
 
 func (c *gatewayCollector) collectQueues(out chan<- prometheus.Metric) {
 	type depth struct {
-		name string
+		tenant, name string
 		queue.Stats
-	}
-	if c.gateway.tenant == nil {
-		return
 	}
 	var total queue.Stats
 	var depths []depth
-	for _, q := range c.gateway.tenant.queues.all() {
-		s, err := q.Stats()
-		if err != nil {
-			continue // it has just been deleted
+	for _, t := range c.gateway.tenants.all() {
+		for _, q := range t.queues.all() {
+			s, err := q.Stats()
+			if err != nil {
+				continue // it has just been deleted
+			}
+			total.Ready += s.Ready
+			total.Unacked += s.Unacked
+			total.Bytes += s.Bytes
+			total.Resident += s.Resident
+			depths = append(depths, depth{EncodeKey(t.name), EncodeKey(q.config.Name), s})
 		}
-		total.Ready += s.Ready
-		total.Unacked += s.Unacked
-		total.Bytes += s.Bytes
-		total.Resident += s.Resident
-		depths = append(depths, depth{EncodeKey(q.config.Name), s})
 	}
 	out <- gauge(descQueues, len(depths))
 	out <- gauge(descReady, total.Ready)
@@ -96,9 +95,9 @@ func (c *gatewayCollector) collectQueues(out chan<- prometheus.Metric) {
 	out <- gauge(descResident, total.Resident)
 	slices.SortStableFunc(depths, func(a, b depth) int { return cmp.Compare(b.Ready+b.Unacked, a.Ready+a.Unacked) })
 	for _, d := range depths[:min(len(depths), maxQueueSeries)] {
-		out <- gauge(descDepth, d.Ready, d.name, "ready")
-		out <- gauge(descDepth, d.Unacked, d.name, "unacked")
-		out <- gauge(descConsumers, d.Consumers, d.name)
+		out <- gauge(descDepth, d.Ready, d.tenant, d.name, "ready")
+		out <- gauge(descDepth, d.Unacked, d.tenant, d.name, "unacked")
+		out <- gauge(descConsumers, d.Consumers, d.tenant, d.name)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"portico/core/policy"
 	"portico/core/queue"
 )
 
@@ -85,10 +86,13 @@ func (b *Bus) admitTo(q *Queue, m *Message) (*Message, error) {
 	if err := b.tenant.checkSize(size + len(m.Data)); err != nil {
 		return nil, err
 	}
-	if err := b.Allow("publish", QueueSubject(q.config.Name)); err != nil {
+	if err := b.mayQueue(policy.Append, q.config.Name); err != nil {
 		return nil, err
 	}
-	if err := b.tenant.gateway.accepts(1); err != nil {
+	if err := b.pace(); err != nil {
+		return nil, err
+	}
+	if err := b.tenant.accepts(1); err != nil {
 		return nil, err
 	}
 	return b.without(m), nil
@@ -99,7 +103,7 @@ func (b *Bus) without(m *Message) *Message {
 	if b.system || len(m.Header) == 0 {
 		return m
 	}
-	return &Message{Subject: m.Subject, Reply: m.Reply, Header: cleaned(m.Header, b.user), Data: m.Data}
+	return &Message{Subject: m.Subject, Reply: m.Reply, Header: cleaned(m.Header, b.User()), Data: m.Data}
 }
 
 // admit checks m and returns it as it may travel.
@@ -114,7 +118,10 @@ func (b *Bus) admit(m *Message) (*Message, error) {
 	if err := b.tenant.checkSize(size + len(m.Data)); err != nil {
 		return nil, err
 	}
-	if err := b.mayPublish(m.Subject); err != nil {
+	if err := b.maySend(m); err != nil {
+		return nil, err
+	}
+	if err := b.pace(); err != nil {
 		return nil, err
 	}
 	if err := b.checkReply(m.Reply); err != nil {

@@ -171,6 +171,9 @@ func (c *QueueConfig) sameAs(o *QueueConfig) error {
 // Name is the queue's name.
 func (q *Queue) Name() string { return q.config.Name }
 
+// Tenant is the name of the tenant that it belongs to.
+func (q *Queue) Tenant() string { return q.tenant.name }
+
 // Type is the queue's type.
 func (q *Queue) Type() QueueType { return q.config.Type }
 

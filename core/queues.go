@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"portico/core/policy"
 	"portico/core/queue"
 )
 
@@ -103,34 +104,38 @@ func (b *Bus) DeclareQueue(ctx context.Context, cfg QueueConfig) (q *Queue, crea
 		q.Touch()
 		return q, false, q.config.sameAs(&cfg)
 	}
+	if err := t.mayHaveAnother(); err != nil {
+		return nil, false, err
+	}
 	q, err = t.create(ctx, cfg)
 	return q, err == nil, err
 }
 
 func (b *Bus) mayDeclare(cfg *QueueConfig) error {
-	err := b.mayUse(actionSubscribe, QueueSubject(cfg.Name))
+	err := b.mayQueue(policy.Declare, cfg.Name)
 	if err == nil && cfg.DeadLetter.Queue != "" {
-		err = b.mayUse(actionPublish, QueueSubject(cfg.DeadLetter.Queue))
+		err = b.mayQueue(policy.Append, cfg.DeadLetter.Queue)
 	}
 	if err == nil && cfg.DeadLetter.Subject != "" {
 		err = b.mayPublish(cfg.DeadLetter.Subject)
 	}
 	if err == nil && cfg.DeadLetter.Exchange.Set {
-		err = b.mayUse(actionPublish, exchangeSubject(cfg))
+		err = b.mayDeadLetter(cfg)
 	}
 	return err
 }
 
-// exchangeSubject is the subject whose publishers may have dead letters published to an exchange: that below its name, or the queue that the default exchange leads to.
-func exchangeSubject(cfg *QueueConfig) string {
+// mayDeadLetter checks what is needed to have dead letters published to an exchange: to write to it, or to append to the queue that the default exchange leads to.
+func (b *Bus) mayDeadLetter(cfg *QueueConfig) error {
 	key := cfg.Name
 	if cfg.DeadLetter.RoutingKey.Set {
 		key = cfg.DeadLetter.RoutingKey.V
 	}
-	if cfg.DeadLetter.Exchange.V == "" {
-		return QueueSubject(key)
+	exchange := cfg.DeadLetter.Exchange.V
+	if exchange == "" {
+		return b.mayQueue(policy.Append, key)
 	}
-	return EncodeToken(cfg.DeadLetter.Exchange.V) + "." + EncodeKey(key)
+	return b.refused(policy.WriteExchange, policy.Resource{Name: exchange, Key: key, Subject: EncodeToken(exchange) + "." + EncodeKey(key)})
 }
 
 // create makes a queue, its log and its definition. The caller has locked the name.
@@ -153,7 +158,7 @@ func (t *tenant) create(ctx context.Context, cfg QueueConfig) (*Queue, error) {
 
 // open starts the engine of a queue, with its log if it is durable. An error of the engine closes the log again.
 func (t *tenant) open(ctx context.Context, cfg QueueConfig) (*Queue, error) {
-	q := &Queue{config: cfg}
+	q := &Queue{config: cfg, tenant: t}
 	engine := queue.Config{
 		Name: cfg.Name, Rules: t.engineRules(q), MaxPriority: cfg.MaxPriority, SingleActive: cfg.SingleActive, Stream: cfg.Type == StreamQueue, Weigh: weigh,
 		Budget: t.gateway.budget, Observe: t.gateway.metrics.observe, Unused: func() { t.deleteUnused(q) },
@@ -193,14 +198,17 @@ func (b *Bus) find(name string) (*Queue, error) {
 	return q, nil
 }
 
-// Queue returns a queue for any door: CodeNotFound; CodeLocked if it has an Owner; CodePermissionDenied for an identity that may neither publish nor subscribe to
-// it. Which of the two is needed depends on what is done with it: the door asks Allow with QueueSubject before it appends or consumes.
+// Queue returns a queue for any door: CodeNotFound; CodeLocked if it has an Owner; CodePermissionDenied for an identity that may do nothing at all with
+// it. What is needed depends on what is done with it: the door asks May before it appends, consumes or purges.
 func (b *Bus) Queue(name string) (*Queue, error) {
-	subject := QueueSubject(name)
-	if err := b.mayUse(actionSubscribe, subject); err != nil {
-		if b.mayUse(actionPublish, subject) != nil {
-			return nil, err
+	var err error
+	for _, a := range []policy.Action{policy.Consume, policy.Append, policy.Declare, policy.Bind, policy.Purge, policy.Delete} {
+		if err = b.mayQueue(a, name); err == nil || AsError(err).Code != CodePermissionDenied {
+			break
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	return b.find(name)
 }
@@ -229,7 +237,7 @@ func (b *Bus) DeleteQueue(ctx context.Context, name string) (ready int, err erro
 // DeleteQueueIf is DeleteQueue on conditions, checked by the queue itself: CodePreconditionFailed if unused is asked for and it has
 // consumers, or empty and it has ready messages.
 func (b *Bus) DeleteQueueIf(ctx context.Context, name string, unused, empty bool) (ready int, err error) {
-	if err := b.mayUse(actionSubscribe, QueueSubject(name)); err != nil {
+	if err := b.mayQueue(policy.Delete, name); err != nil {
 		return 0, err
 	}
 	t := b.tenant

@@ -37,7 +37,7 @@ func (e *embedded) revive() error {
 
 // enableAccounts gives the accounts that keep something their JetStream.
 func (e *embedded) enableAccounts() error {
-	for _, name := range []string{accountInternal, accountTenant} {
+	for _, name := range e.keepers.all() {
 		account, err := e.LookupAccount(name)
 		if err != nil {
 			return fmt.Errorf("account %s: %w", name, err)

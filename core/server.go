@@ -9,9 +9,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"portico/core/audit"
+	"portico/core/certs"
+	"portico/core/identity"
+	"portico/core/policy"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -27,9 +33,7 @@ import (
 const (
 	accountSystem   = "SYS"
 	accountInternal = "INTERNAL" // queue logs and tables
-	accountTenant   = "PORTICO"  // of the tenant "/"
-	accountLive     = accountTenant + "_LIVE"
-	accountIngress  = accountTenant + "_INGRESS"
+	accountTenant   = "PORTICO"  // of the default tenant; those of others begin with it, too (see accountsOf)
 )
 
 // bootPrefix begins the user names of the gateway's own connections, which log in with the boot password. What follows is the account.
@@ -42,33 +46,39 @@ const (
 	pendingBytes  = 64 << 20         // what may wait for a slow client before it is cut, at least
 	jetstreamRAM  = 256 << 20        // for streams that clients keep in memory
 	jetstreamDisk = int64(1) << 50   // none of our business: the disk alarm watches what is really free
-	tenantName    = "/"              // the only one as yet
 	mqttAckWait   = 30 * time.Second // before a QoS 1 message is sent again
 )
 
 // embedded is the nats-server inside the gateway.
 type embedded struct {
 	*server.Server
-	live      *server.Account
+	keepers   keepers                // the accounts that keep something
 	jetstream server.JetStreamConfig // as it is in force
-	password  string                 // of our own connections, new at every start
-	natsAddr  string                 // "" when the door is closed
+	natives   *natives
+	password  string // of our own connections, new at every start
+	natsAddr  string // "" when the door is closed
 	mqttAddr  string
+	own       *ownConns
+	crowd     *crowd
+	tenants   nativeTenants
 }
 
 // startServer starts the server and waits until its listeners are open and its streams recovered.
 // failed is told when a stream could not be written; it must not block.
-func startServer(cfg Config, dir *dataDir, who *users, log *slog.Logger, failed func(error)) (*embedded, error) {
+func startServer(cfg Config, dir *dataDir, who *identity.Directory, log *slog.Logger, failed func(error)) (*embedded, error) {
 	name, err := dir.serverName()
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{password: rand.Text()}
+	e := &embedded{password: rand.Text(), own: newOwnConns()}
+	e.natives = newNatives(e)
 	opts, err := serverOptions(cfg, dir, cmp.Or(cfg.ServerName, name))
 	if err != nil {
 		return nil, err
 	}
-	opts.CustomClientAuthentication = &gatekeeper{server: e, users: who, natsOpen: cfg.NATSListen != off}
+	cfg.secure(opts, e.own)
+	e.crowd = newCrowd(cfg.Gate, e)
+	opts.CustomClientAuthentication = &gatekeeper{server: e, users: who, natives: e.natives, tenants: &e.tenants, natsOpen: cfg.NATSListen != off, mqttTLS: cfg.mqttTLS().Mode == certs.Required, crowd: e.crowd, audit: cfg.Audit}
 	if e.Server, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("configure embedded server: %w", err)
 	}
@@ -88,7 +98,7 @@ func serverOptions(cfg Config, dir *dataDir, name string) (*server.Options, erro
 	}
 	maxPayload := max(cfg.MaxMessage, logEntry) + headerRoom
 	opts := &server.Options{
-		ServerName: name, NoSigs: true, Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		ServerName: name, NoSigs: true, AlwaysEnableNonce: true, Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		Accounts: accounts, SystemAccount: accountSystem,
 		MaxPayload: int32(maxPayload), MaxPending: max(pendingBytes, 4*int64(maxPayload)), MaxControlLine: controlLine,
 		JetStream: true, StoreDir: dir.store(), JetStreamMaxMemory: jetstreamRAM, JetStreamMaxStore: jetstreamDisk, DisableJetStreamBanner: true,
@@ -107,20 +117,6 @@ func serverOptions(cfg Config, dir *dataDir, name string) (*server.Options, erro
 	return opts, nil
 }
 
-// newAccounts returns the accounts, with a tenant's three tied together.
-func newAccounts() ([]*server.Account, error) {
-	tenant, live, ingress := server.NewAccount(accountTenant), server.NewAccount(accountLive), server.NewAccount(accountIngress)
-	for _, tie := range []struct{ from, to *server.Account }{{live, tenant}, {tenant, ingress}} {
-		if err := tie.from.AddStreamExport(">", []*server.Account{tie.to}); err != nil {
-			return nil, fmt.Errorf("export from %s: %w", tie.from.Name, err)
-		}
-		if err := tie.to.AddStreamImport(tie.from, ">", ""); err != nil {
-			return nil, fmt.Errorf("import into %s: %w", tie.to.Name, err)
-		}
-	}
-	return []*server.Account{server.NewAccount(accountSystem), server.NewAccount(accountInternal), tenant, live, ingress}, nil
-}
-
 func (e *embedded) start(bridge *logBridge) error {
 	e.Start()
 	if err := bridge.failure(); err != nil {
@@ -134,10 +130,6 @@ func (e *embedded) start(bridge *logBridge) error {
 	}
 	if cfg := e.JetStreamConfig(); cfg != nil {
 		e.jetstream = *cfg
-	}
-	var err error
-	if e.live, err = e.LookupAccount(accountLive); err != nil {
-		return fmt.Errorf("account %s: %w", accountLive, err)
 	}
 	return bridge.failure()
 }
@@ -161,6 +153,7 @@ func (e *embedded) addresses(cfg Config, opts *server.Options) error {
 func (e *embedded) stop() {
 	e.Shutdown()
 	e.WaitForShutdown()
+	e.natives.close()
 }
 
 // clients counts the connections of the NATS and MQTT doors, the gateway's own left out.
@@ -173,7 +166,7 @@ func (e *embedded) clients() (nats, mqtt int, err error) {
 		}
 		for _, c := range list.Conns {
 			switch {
-			case strings.HasPrefix(c.AuthorizedUser, bootPrefix):
+			case ownUser(c.AuthorizedUser):
 			case c.MQTTClient != "":
 				mqtt++
 			default:
@@ -189,8 +182,13 @@ func (e *embedded) clients() (nats, mqtt int, err error) {
 // gatekeeper is the server's authentication: the same users as at the other doors, and the gateway's own connections.
 type gatekeeper struct {
 	server   *embedded
-	users    *users
+	users    *identity.Directory
+	natives  *natives
+	tenants  *nativeTenants
 	natsOpen bool
+	mqttTLS  bool // plain MQTT connections are refused
+	crowd    *crowd
+	audit    *audit.Log // nil: none
 }
 
 // Check implements server.Authentication.
@@ -202,25 +200,26 @@ func (k *gatekeeper) Check(c server.ClientAuthentication) bool {
 	if strings.HasPrefix(opts.Username, bootPrefix) {
 		return k.admitOwn(c, opts.Username, opts.Password)
 	}
-	if !k.natsOpen && !overMQTT(c) {
+	if mqtt := overMQTT(c); !mqtt && !k.natsOpen || mqtt && k.mqttTLS && c.GetTLSConnectionState() == nil {
 		return false
 	}
-	user, ok := k.users.check(opts.Username, opts.Password)
-	if opts.Username == "" && opts.Password == "" && opts.Token == "" {
-		user, ok = k.users.anonymous()
-	}
-	if !ok {
-		return false
-	}
-	return k.admit(c, user.Name, accountTenant, serverPermissions(user))
-}
-
-func (k *gatekeeper) admit(c server.ClientAuthentication, name, account string, p *server.Permissions) bool {
-	a, err := k.server.LookupAccount(account)
+	tenant, user := splitTenant(opts.Username, k.users.Has)
+	live, account, err := k.login(c, opts, tenant, user)
 	if err != nil {
 		return false
 	}
-	c.RegisterUser(&server.User{Username: name, Account: a, Permissions: p})
+	k.natives.add(c.GetID(), live)
+	who := live.Identity()
+	rules := who.Permissions.In(cmp.Or(tenant, who.Home())) // regular expressions are by tenant
+	return k.admit(c, account, &server.User{Username: who.Name, Permissions: serverPermissions(rules, overMQTT(c)), ConnectionDeadline: live.Expires()})
+}
+
+func (k *gatekeeper) admit(c server.ClientAuthentication, account string, as *server.User) (ok bool) {
+	var err error
+	if as.Account, err = k.server.LookupAccount(account); err != nil {
+		return false
+	}
+	c.RegisterUser(as)
 	return true
 }
 
@@ -229,7 +228,7 @@ func (k *gatekeeper) admitOwn(c server.ClientAuthentication, name, password stri
 	if subtle.ConstantTimeCompare([]byte(password), []byte(k.server.password)) != 1 {
 		return false
 	}
-	return k.admit(c, name, strings.TrimPrefix(name, bootPrefix), nil)
+	return k.admit(c, strings.TrimPrefix(name, bootPrefix), &server.User{Username: name})
 }
 
 // overMQTT tells an MQTT client from a NATS client by the name the server's log gives it: "… - mid:7".
@@ -238,20 +237,25 @@ func overMQTT(c server.ClientAuthentication) bool {
 	return ok && strings.Contains(named.String(), " - mid")
 }
 
-// serverPermissions are a user's lists as the server understands them. Inboxes are always allowed, as they are on the Bus.
-func serverPermissions(u *User) *server.Permissions {
-	list := func(allowed []string) *server.SubjectPermission {
-		if len(allowed) == 0 {
-			return nil
-		}
-		return &server.SubjectPermission{Allow: append([]string{inboxes + ">"}, allowed...)}
-	}
-	if len(u.Publish) == 0 && len(u.Subscribe) == 0 {
+// serverPermissions are a policy as the server understands it. Inboxes are always allowed, as they are on the Bus.
+func serverPermissions(p *policy.Policy, overMQTT bool) *server.Permissions {
+	n := p.Native()
+	if n == nil {
 		return nil
 	}
-	p := &server.Permissions{Publish: list(u.Publish), Subscribe: list(u.Subscribe)}
-	if p.Publish != nil { // whoever was asked may answer, whatever the reply subject
-		p.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}
+	out := &server.Permissions{Publish: serverLists(n.Publish, overMQTT), Subscribe: serverLists(n.Subscribe, overMQTT)}
+	if out.Publish != nil { // whoever was asked may answer, whatever the reply subject
+		out.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}
 	}
-	return p
+	return out
+}
+
+func serverLists(l policy.Lists, overMQTT bool) *server.SubjectPermission {
+	if l.Allow == nil && len(l.Deny) == 0 {
+		return nil
+	}
+	if overMQTT { // what the server itself brings MQTT clients their messages by; they have no other way to it
+		l.Deny = slices.DeleteFunc(slices.Clone(l.Deny), func(p string) bool { return p == "$MQTT.>" })
+	}
+	return &server.SubjectPermission{Allow: l.Allow, Deny: l.Deny}
 }

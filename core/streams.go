@@ -62,6 +62,9 @@ type ReadOptions struct {
 	Subjects []string  // patterns, any of which must match; none: all
 	Limit    int       // messages, at least 1
 	MaxBytes int       // about as many bytes of payload, but at least one message
+
+	Created time.Time // FollowStream only, if set: the stream must be the one that was created then, else CodeNotFound
+	Holes   bool      // FollowStream only: every missing number is told as a gap (see there)
 }
 
 // ConsumerConfig describes a pull consumer of a stream: a named place in it that is kept, with what was fetched and is not settled.

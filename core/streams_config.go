@@ -246,7 +246,7 @@ func (s *streams) remove(ctx context.Context, name string) error {
 	if err := s.ask(ctx, "STREAM.DELETE."+name, nil, nil); err != nil {
 		return named(err, "stream", name)
 	}
-	s.gateway.server.forgetStream(accountTenant, name)
+	s.gateway.server.forgetStream(s.account, name)
 	if _, err := s.directory.refresh(ctx, name); err != nil && codeOf(err) != CodeNotFound {
 		return err
 	}

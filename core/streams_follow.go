@@ -1,10 +1,17 @@
 package core
 
-import "context"
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 const (
-	followBatch = 256     // messages handed over at once
-	followBytes = 1 << 20 // of about so many bytes, or one message
+	catchUpPatience = 30 * time.Second // for one read: many who are behind read in turn
+	followBatch     = 256              // messages handed over at once
+	followBytes     = 1 << 20          // of about so many bytes, or one message
 )
 
 // FollowStream calls deliver with the messages that match, from o.From (or o.Since) on, in order and each once, first those that are there, then those that come, until ctx
@@ -12,6 +19,7 @@ const (
 // one more than LastSequence. If messages behind the place have been removed meanwhile, gap is called first with the sequence numbers from and to (both included) that are missing; it may be
 // nil, and is not called for what is missing before From 1 and Since. Many may follow one stream at little cost: they share what has just been stored. deliver may take its time: nobody waits
 // for it. It owns the slice, but must not change the messages' headers and data. o.Limit and o.MaxBytes are not used. Messages on subjects that this identity may not see are left out, without a gap.
+// With o.Holes gaps are exact: what is delivered and the gaps are together every number from the place on. With o.Subjects too, but for what matched and was removed one by one: of such nobody knows the subject.
 // CodeInvalid, CodePermissionDenied, CodeUnavailable.
 func (b *Bus) FollowStream(ctx context.Context, name string, o ReadOptions, deliver func([]StoredMessage) error, gap func(from, to uint64) error) error {
 	s, err := b.onStream(mayFollow, name)
@@ -21,8 +29,16 @@ func (b *Bus) FollowStream(ctx context.Context, name string, o ReadOptions, deli
 	if err := b.checkReading(ctx, s, name, &o); err != nil {
 		return err
 	}
-	f := &follower{streams: s, stream: name, subjects: o.Subjects, oldest: o.From == 1 || !o.Since.IsZero(), deliver: b.sight().deliver(deliver), gap: gap}
+	ctx, stop := b.guarded(ctx, func() error { _, err := b.onStream(mayFollow, name); return err })
+	defer stop()
+	f := &follower{
+		streams: s, stream: name, created: o.Created, subjects: o.Subjects, oldest: o.From == 1 || !o.Since.IsZero(), holes: o.Holes && gap != nil,
+		deliver: b.sight().deliver(deliver), gap: gap,
+	}
 	err = f.follow(ctx, func() (uint64, error) { return s.placeOf(ctx, name, &o, 0) })
+	if refused := lost(ctx); refused != nil {
+		return refused
+	}
 	if over(ctx) {
 		return nil
 	}
@@ -33,7 +49,9 @@ func (b *Bus) FollowStream(ctx context.Context, name string, o ReadOptions, deli
 type follower struct {
 	streams  *streams
 	stream   string
+	created  time.Time // of the stream; zero: whichever it is
 	subjects []string
+	holes    bool
 	deliver  func([]StoredMessage) error
 	gap      func(from, to uint64) error // nil: not told
 
@@ -51,6 +69,9 @@ func (f *follower) follow(ctx context.Context, start func() (uint64, error)) (er
 		return err
 	}
 	defer f.streams.tails.leave(f.tail)
+	if !f.created.IsZero() && !f.tail.isOf(f.created) {
+		return Errorf(CodeNotFound, "stream %q was made anew", f.stream)
+	}
 	if f.place, err = start(); err != nil {
 		return err
 	}
@@ -92,6 +113,9 @@ func (f *follower) arrive() error {
 
 // hand delivers messages; next is the place behind them.
 func (f *follower) hand(messages []StoredMessage, next uint64) error {
+	if f.holes {
+		return f.handExact(messages, next, f.known())
+	}
 	f.place, f.oldest = next, false
 	if len(messages) == 0 {
 		return nil
@@ -99,14 +123,68 @@ func (f *follower) hand(messages []StoredMessage, next uint64) error {
 	return f.deliver(messages)
 }
 
+// known is the number below which whatever was not found is certainly gone: without subjects all that was looked at, with subjects nothing, since it may not have matched.
+func (f *follower) known() uint64 {
+	if len(f.subjects) == 0 {
+		return math.MaxUint64
+	}
+	return 0
+}
+
+// handExact is hand that tells each number up to next that is not among messages and below gone, in order with them.
+func (f *follower) handExact(messages []StoredMessage, next, gone uint64) error {
+	f.oldest = false
+	told := 0 // of messages
+	for i := range messages {
+		from, to := f.place, min(messages[i].Sequence, gone)
+		f.place = messages[i].Sequence + 1
+		if to <= from {
+			continue
+		}
+		if err := f.deliverAll(messages[told:i:i]); err != nil {
+			return err
+		}
+		told = i
+		if err := f.gap(from, to-1); err != nil {
+			return err
+		}
+	}
+	if err := f.deliverAll(messages[told:]); err != nil {
+		return err
+	}
+	from, to := f.place, min(next, gone)
+	f.place = max(f.place, next)
+	if to <= from {
+		return nil
+	}
+	return f.gap(from, to-1)
+}
+
+func (f *follower) deliverAll(messages []StoredMessage) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	return f.deliver(messages)
+}
+
+// firstOf is the number of a stream's oldest message, or of the next to come if there is none.
+func firstOf(info *jetstream.StreamInfo) uint64 {
+	if info.State.Msgs == 0 {
+		return info.State.LastSeq + 1
+	}
+	return info.State.FirstSeq
+}
+
 // catchUp reads from the stream what is not in the ring any more.
 func (f *follower) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUpPatience)
+	defer cancel()
 	reach := f.tail.reach() // what is stored up to here is found by the read
 	messages, more, err := f.streams.readFrom(ctx, f.stream, f.place, f.subjects, followBatch, followBytes)
 	if err != nil {
 		return err
 	}
-	if len(messages) == 0 || messages[0].Sequence > f.place {
+	if !f.holes && (len(messages) == 0 || messages[0].Sequence > f.place) {
 		if err := f.tellGap(ctx, messages); err != nil {
 			return err
 		}
@@ -118,6 +196,13 @@ func (f *follower) catchUp(ctx context.Context) error {
 	if !more {
 		next = max(next, reach+1)
 	}
+	if f.holes && len(f.subjects) > 0 { // the stream's beginning may have passed us while it was read
+		first, err := f.tail.firstNow(ctx)
+		if err != nil {
+			return err
+		}
+		return f.handExact(messages, next, first)
+	}
 	return f.hand(messages, next)
 }
 
@@ -127,10 +212,7 @@ func (f *follower) tellGap(ctx context.Context, messages []StoredMessage) error 
 	if err != nil {
 		return err
 	}
-	first := info.State.FirstSeq
-	if info.State.Msgs == 0 {
-		first = info.State.LastSeq + 1
-	}
+	first := firstOf(info)
 	if len(messages) > 0 {
 		first = min(first, messages[0].Sequence)
 	}

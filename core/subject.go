@@ -1,6 +1,10 @@
 package core
 
-import "strings"
+import (
+	"strings"
+
+	"portico/core/policy"
+)
 
 // maxSubject is the longest subject or pattern, in bytes. Two of them and the sizes must fit the bus protocol's control line.
 const maxSubject = 4000
@@ -66,21 +70,4 @@ func cutToken(s string) (token, rest string, last bool) {
 
 // covers tells whether every subject that sub matches is matched by pattern too. sub may be a plain subject. A wildcard in
 // pattern's first token does not cover what is reserved.
-func covers(pattern, sub string) bool {
-	if reserved(sub) && (strings.HasPrefix(pattern, "*") || pattern == ">") {
-		return false
-	}
-	for {
-		p, prest, plast := cutToken(pattern)
-		s, srest, slast := cutToken(sub)
-		switch {
-		case p == ">":
-			return true
-		case s == ">", p != "*" && p != s:
-			return false
-		case plast || slast:
-			return plast && slast
-		}
-		pattern, sub = prest, srest
-	}
-}
+func covers(pattern, sub string) bool { return policy.Covers(pattern, sub) }

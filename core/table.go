@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"strings"
 	"sync"
@@ -40,7 +39,7 @@ func (b *Bus) Table(ctx context.Context, name string) (*Table, error) {
 		return nil, Errorf(CodeInvalid, "table name %q: want lower-case letters, digits and -", name)
 	}
 	g := b.tenant.gateway
-	bucket := "T_" + hex.EncodeToString([]byte(b.tenant.name)) + "_" + name
+	bucket := tablesOf(b.tenant.name) + name
 	g.tables.mu.Lock()
 	defer g.tables.mu.Unlock()
 	if t := g.tables.open[bucket]; t != nil {

@@ -32,11 +32,14 @@ type tail struct {
 	err     error         // the tail has ended
 	changed chan struct{} // closed when anything has
 
+	nextFirst *firstTurn // nil: nobody waits for one that has not begun; guarded by mu
+	asking    sync.Mutex // held while a firstTurn is under way
+
 	followers int // guarded by tails.mu
 }
 
 const (
-	ringMessages = 4096    // that a tail keeps
+	ringMessages = 16384   // that a tail keeps
 	ringBytes    = 4 << 20 // of them; one may be larger
 	ringOverhead = 128     // bytes that a message takes beside its own
 	tailScan     = 512     // messages that a follower looks at in one go

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Lints the .proto files and generates the Go code beside them.
+# Lints the .proto files, holds them against published.binpb, and generates the Go code beside them.
 #
-#   proto/gen.sh          generate in place
-#   proto/gen.sh DIR      generate into DIR instead, with the same layout as this folder
-#   proto/gen.sh --check  generate into a temporary folder and fail if what is committed differs
+#   proto/gen.sh            generate in place
+#   proto/gen.sh DIR        generate into DIR instead, with the same layout as this folder
+#   proto/gen.sh --check    generate into a temporary folder and fail if what is committed differs
+#   proto/gen.sh --publish  from now on what is there now may not be broken: write published.binpb anew
 #
-# Needs Go and npm. The plug-ins are those of tools/go.mod; buf comes from npm, pinned below.
+# Needs Go. The plug-ins are those of tools/go.mod; buf is that of tools/buf, built into bin/ by `make bin/buf`.
 set -euo pipefail
 
-buf_version=1.75.0
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 fail() {
@@ -17,8 +17,8 @@ fail() {
 }
 
 command -v go >/dev/null || fail "Go is not installed (needed to build protoc-gen-go and protoc-gen-go-grpc); see https://go.dev/dl"
-command -v npx >/dev/null || fail "npm is not installed (needed for @bufbuild/buf $buf_version): apt-get install npm, or see https://nodejs.org"
-[ $# -le 1 ] || fail "at most one argument: --check, or the folder to generate into"
+[ -x "$here/../bin/buf" ] || fail "bin/buf is not there: make bin/buf"
+[ $# -le 1 ] || fail "at most one argument: --check, --publish, or the folder to generate into"
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -26,7 +26,7 @@ trap 'rm -rf "$scratch"' EXIT
 out=$here
 if [ "${1:-}" = --check ]; then
 	out=$scratch/out
-elif [ $# -eq 1 ]; then
+elif [ $# -eq 1 ] && [ "$1" != --publish ]; then
 	out=$1
 fi
 mkdir -p "$out"
@@ -37,14 +37,12 @@ go build -C "$here/../tools" -o "$scratch/bin/" \
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc || fail "the plug-ins of tools/go.mod do not build"
 
 buf() {
-	(cd "$here" && PATH="$scratch/bin:$PATH" npx --yes "@bufbuild/buf@$buf_version" "$@")
-}
-buf --version >/dev/null 2>"$scratch/npx.log" || {
-	cat "$scratch/npx.log" >&2
-	fail "buf $buf_version cannot be run through npx"
+	(cd "$here" && PATH="$scratch/bin:$PATH" ../bin/buf "$@")
 }
 buf lint
+buf breaking --against published.binpb
 buf generate --output "$out"
+[ "${1:-}" != --publish ] || buf build --exclude-source-info --output published.binpb
 
 [ "${1:-}" = --check ] || exit 0
 stale=0

@@ -12,11 +12,13 @@ import (
 
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/certs"
 )
 
 // Config is what the AMQP door needs. The zero value of every field but Listen is its default.
 type Config struct {
 	Listen           string        // address; port 0 takes a free one
+	TLS              certs.Door    // the zero value: none is spoken
 	FrameMax         uint32        // largest frame offered, octets; default 131072, at least 4096
 	ChannelMax       uint16        // highest channel number offered; default 2047
 	Heartbeat        time.Duration // offered, in whole seconds; default 60 s, negative: none
@@ -81,7 +83,7 @@ type Adapter struct {
 	gateway  *core.Gateway
 	log      *slog.Logger
 	listener net.Listener
-	vhost    *vhost
+	vhosts   *vhosts
 	metrics  *core.DoorMetrics
 	buffers  *bufferPool
 
@@ -101,21 +103,20 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
-	defer cancel()
-	v, err := openVhost(ctx, g, log)
-	if err != nil {
-		return nil, fmt.Errorf("amqp: restore topology: %w", err)
-	}
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		v.close()
 		return nil, fmt.Errorf("amqp: %w", err)
 	}
-	return &Adapter{
-		cfg: cfg, gateway: g, log: log, listener: l, vhost: v,
+	a := &Adapter{
+		cfg: cfg, gateway: g, log: log, listener: cfg.TLS.Listener(g.Gate().Listener(l, nil)),
 		metrics: g.Door("amqp"), buffers: newBufferPool(), conns: map[*conn]struct{}{},
-	}, nil
+	}
+	a.vhosts = newVhosts(a)
+	if err := g.WatchTenants(a.vhosts); err != nil {
+		a.vhosts.close()
+		return nil, errors.Join(err, l.Close())
+	}
+	return a, nil
 }
 
 // Addr is where the door listens.
@@ -123,7 +124,7 @@ func (a *Adapter) Addr() string { return a.listener.Addr().String() }
 
 // Close closes the listener of an adapter whose Serve is never called.
 func (a *Adapter) Close() error {
-	a.vhost.close()
+	a.vhosts.close()
 	return a.listener.Close()
 }
 
@@ -145,7 +146,7 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	cancel()
 	watch.Wait()
 	_ = a.listener.Close()
-	a.vhost.close()
+	a.vhosts.close()
 	return err
 }
 

@@ -1,7 +1,6 @@
 package amqp
 
 import (
-	"crypto/rand"
 	"errors"
 	"maps"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"portico/adapters/amqp/broker"
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/policy"
 )
 
 // API is the door's topology, connections and policies as resources, under the names and with the fields of RabbitMQ's management API. The HTTP door serves it below
@@ -18,7 +18,6 @@ import (
 type API struct {
 	// immutable
 	adapter *Adapter
-	probes  []string // subjects that only those may use who may use all
 	places  []place
 }
 
@@ -31,6 +30,7 @@ type place struct {
 // call is one request.
 type call struct {
 	door  *Adapter
+	vhost *vhost // the one of whoever asks
 	bus   *core.Bus
 	http  *http.Request
 	body  []byte
@@ -39,8 +39,7 @@ type call struct {
 
 // API returns the resources of this door.
 func (a *Adapter) API() *API {
-	words := []string{rand.Text(), rand.Text(), rand.Text()}
-	return &API{adapter: a, places: places(), probes: []string{words[0], strings.Join(words[1:], "."), core.QueueSubject(words[0])}}
+	return &API{adapter: a, places: places()}
 }
 
 // places is the one list of resources.
@@ -122,16 +121,17 @@ func (x *API) Serve(bus *core.Bus, path []string, r *http.Request, body []byte) 
 	if p == nil || p.methods[r.Method] == nil {
 		return 0, nil, core.Errorf(core.CodeNotFound, "there is nothing at this path")
 	}
-	if err := x.mayUse(bus); err != nil {
+	if err := mayUse(bus, r.Method); err != nil {
 		return 0, nil, err
 	}
 	if err := checkNames(names); err != nil {
 		return 0, nil, err
 	}
-	if r.Method != http.MethodGet && x.adapter.vhost.isClosed() {
+	vhost := x.adapter.vhosts.get(bus.Tenant())
+	if vhost == nil || r.Method != http.MethodGet && vhost.isClosed() {
 		return 0, nil, core.Errorf(core.CodeUnavailable, "the gateway is stopping")
 	}
-	status, answer, err = p.methods[r.Method](&call{door: x.adapter, bus: bus, http: r, body: body, names: names})
+	status, answer, err = p.methods[r.Method](&call{door: x.adapter, vhost: vhost, bus: bus, http: r, body: body, names: names})
 	if err != nil {
 		return 0, nil, apiError(err)
 	}
@@ -151,13 +151,14 @@ func checkNames(names []string) error {
 	return nil
 }
 
-// mayUse lets those pass who may publish to and subscribe to every subject and every queue.
-func (x *API) mayUse(bus *core.Bus) error {
-	subjects := append([]string{everything}, x.probes...)
-	for i, subject := range subjects {
-		if bus.Allow("subscribe", subject) != nil || i > 0 && bus.Allow("publish", subject) != nil { // nobody publishes to a pattern
-			return core.Errorf(core.CodePermissionDenied, "whoever uses this has to be allowed to publish and subscribe to everything, queues included")
-		}
+// mayUse lets those pass who may look at everything, or for changes who may administer the gateway: by their role, or because nothing is refused to them.
+func mayUse(bus *core.Bus, method string) error {
+	a := policy.Administer
+	if method == http.MethodGet {
+		a = policy.Monitor
+	}
+	if !bus.Decide(a, policy.Resource{}).Allowed {
+		return core.Errorf(core.CodePermissionDenied, "whoever uses this has to be allowed to publish and subscribe to everything, queues included, or to have the role administrator (monitoring to look)")
 	}
 	return nil
 }

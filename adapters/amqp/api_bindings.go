@@ -68,9 +68,9 @@ func (v *vhost) allBindings() []broker.Binding {
 // bindingList answers with the bindings that keep wants.
 func (c *call) bindingList(keep func(broker.Binding) bool) (int, any, error) {
 	all := []bindingInfo{}
-	for _, b := range c.door.vhost.allBindings() {
+	for _, b := range c.vhost.allBindings() {
 		if keep(b) {
-			all = append(all, c.door.vhost.bindingInfo(b))
+			all = append(all, c.vhost.bindingInfo(b))
 		}
 	}
 	return http.StatusOK, all, nil
@@ -146,7 +146,7 @@ func (c *call) found(toExchange bool) (broker.Binding, error) {
 	if err != nil {
 		return ends, err
 	}
-	all := slices.DeleteFunc(c.door.vhost.allBindings(), func(b broker.Binding) bool { return !joins(ends, b) })
+	all := slices.DeleteFunc(c.vhost.allBindings(), func(b broker.Binding) bool { return !joins(ends, b) })
 	for _, matches := range []func(broker.Binding) bool{
 		func(b broker.Binding) bool { return propertiesKey(b) == c.names[2] },
 		func(b broker.Binding) bool { return len(b.Arguments) == 0 && b.Key == c.names[2] }, // of a client that has not escaped it again
@@ -161,7 +161,7 @@ func (c *call) found(toExchange bool) (broker.Binding, error) {
 // one answers with the binding that the path names.
 func (c *call) one(toExchange bool) (int, any, error) {
 	b, err := c.found(toExchange)
-	return http.StatusOK, c.door.vhost.bindingInfo(b), err
+	return http.StatusOK, c.vhost.bindingInfo(b), err
 }
 
 // bindingRequest is the body of a new binding.
@@ -206,7 +206,7 @@ func (c *call) bindQueue() (int, any, error) {
 		return 0, nil, err
 	}
 	err = c.do(&wire.QueueBind{Queue: b.Destination, Exchange: b.Source, RoutingKey: b.Key, NoWait: true, Arguments: b.Arguments})
-	return http.StatusCreated, c.door.vhost.bindingInfo(b), invalid(err)
+	return http.StatusCreated, c.vhost.bindingInfo(b), invalid(err)
 }
 
 // bindExchange: POST bindings/e/{source}/e/{destination}.
@@ -216,7 +216,7 @@ func (c *call) bindExchange() (int, any, error) {
 		return 0, nil, err
 	}
 	err = c.do(&wire.ExchangeBind{Destination: b.Destination, Source: b.Source, RoutingKey: b.Key, NoWait: true, Arguments: b.Arguments})
-	return http.StatusCreated, c.door.vhost.bindingInfo(b), invalid(err)
+	return http.StatusCreated, c.vhost.bindingInfo(b), invalid(err)
 }
 
 // unbindQueue: DELETE bindings/e/{source}/q/{queue}/{properties_key}.

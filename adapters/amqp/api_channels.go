@@ -75,9 +75,9 @@ func (l *ledger) unconfirmed() int {
 	return int(l.next - max(l.first, l.before+1))
 }
 
-// openChannels are the channels of all connections.
-func (a *Adapter) openChannels() (all []*channel) {
-	for _, c := range a.opened() {
+// openChannels are the channels of all connections to a virtual host.
+func (a *Adapter) openChannels(v *vhost) (all []*channel) {
+	for _, c := range a.opened(v) {
 		all = append(all, c.openChannels()...)
 	}
 	return all
@@ -92,7 +92,7 @@ func (c *call) channelList(channels []*channel) (int, any, error) {
 }
 
 // channels: GET channels.
-func (c *call) channels() (int, any, error) { return c.channelList(c.door.openChannels()) }
+func (c *call) channels() (int, any, error) { return c.channelList(c.door.openChannels(c.vhost)) }
 
 // connectionChannels: GET connections/{name}/channels.
 func (c *call) connectionChannels() (int, any, error) {
@@ -105,7 +105,7 @@ func (c *call) connectionChannels() (int, any, error) {
 
 // channel: GET channels/{name}.
 func (c *call) channel() (int, any, error) {
-	for _, ch := range c.door.openChannels() {
+	for _, ch := range c.door.openChannels(c.vhost) {
 		if ch.name() == c.names[0] {
 			return http.StatusOK, ch.channelInfo(), nil
 		}

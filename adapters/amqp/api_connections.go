@@ -62,7 +62,7 @@ func hostPort(at net.Addr) (host string, port int) {
 func (c *conn) connectionInfo() connectionInfo {
 	host, port := hostPort(c.net.LocalAddr())
 	info := connectionInfo{
-		peerInfo: *c.peer(), Host: host, Port: port, Vhost: c.adapter.vhost.name, User: c.user, ClientProperties: shownTable(c.client),
+		peerInfo: *c.peer(), Host: host, Port: port, Vhost: c.vhost.name, User: c.user, ClientProperties: shownTable(c.client),
 		AuthMechanism: c.mechanism, Protocol: "AMQP 0-9-1", Type: "network", ChannelMax: c.channelMax, FrameMax: c.frameMax,
 		Timeout: int(c.heartbeat / time.Second), ConnectedAt: c.opened.Load(), Channels: len(c.openChannels()), State: "running",
 	}
@@ -88,9 +88,9 @@ func (c *conn) openChannels() []*channel {
 }
 
 // opened are the connections that have been through the handshake, by name.
-func (a *Adapter) opened() (all []*conn) {
+func (a *Adapter) opened(v *vhost) (all []*conn) {
 	a.each(func(c *conn) {
-		if c.opened.Load() > 0 {
+		if c.opened.Load() > 0 && c.vhost == v {
 			all = append(all, c)
 		}
 	})
@@ -98,10 +98,10 @@ func (a *Adapter) opened() (all []*conn) {
 	return all
 }
 
-// owners are the connections by what queues call their owner.
-func (a *Adapter) owners() map[string]*conn {
+// owners are the connections to a virtual host by what queues call their owner.
+func (a *Adapter) owners(v *vhost) map[string]*conn {
 	all := map[string]*conn{}
-	for _, c := range a.opened() {
+	for _, c := range a.opened(v) {
 		all[c.id] = c
 	}
 	return all
@@ -110,7 +110,7 @@ func (a *Adapter) owners() map[string]*conn {
 // connections: GET connections.
 func (c *call) connections() (int, any, error) {
 	all := []connectionInfo{}
-	for _, k := range c.door.opened() {
+	for _, k := range c.door.opened(c.vhost) {
 		all = append(all, k.connectionInfo())
 	}
 	return listed(c, all, func(k connectionInfo) string { return k.Name })
@@ -118,7 +118,7 @@ func (c *call) connections() (int, any, error) {
 
 // connectionNamed is the connection that the path names.
 func (c *call) connectionNamed() (*conn, error) {
-	for _, k := range c.door.opened() {
+	for _, k := range c.door.opened(c.vhost) {
 		if k.name() == c.names[0] {
 			return k, nil
 		}

@@ -65,9 +65,9 @@ func activity(q *core.Queue) (active *bool, status string) {
 }
 
 // allConsumers are the consumers of all channels that keep wants, by queue and tag.
-func (a *Adapter) allConsumers(keep func(*consumer) bool) []*consumer {
+func (a *Adapter) allConsumers(v *vhost, keep func(*consumer) bool) []*consumer {
 	var all []*consumer
-	for _, ch := range a.openChannels() {
+	for _, ch := range a.openChannels(v) {
 		ch.mu.Lock()
 		for _, k := range ch.consumers {
 			if k.started && keep(k) {
@@ -91,11 +91,11 @@ func shownConsumers(consumers []*consumer) []consumerInfo {
 }
 
 // consumersOf describes the AMQP consumers of q.
-func (a *Adapter) consumersOf(q *core.Queue) []consumerInfo {
-	return shownConsumers(a.allConsumers(func(k *consumer) bool { return k.queue == q }))
+func (a *Adapter) consumersOf(v *vhost, q *core.Queue) []consumerInfo {
+	return shownConsumers(a.allConsumers(v, func(k *consumer) bool { return k.queue == q }))
 }
 
 // consumers: GET consumers: those of AMQP clients.
 func (c *call) consumers() (int, any, error) {
-	return http.StatusOK, shownConsumers(c.door.allConsumers(func(*consumer) bool { return true })), nil
+	return http.StatusOK, shownConsumers(c.door.allConsumers(c.vhost, func(*consumer) bool { return true })), nil
 }

@@ -40,8 +40,8 @@ func policyName(p *broker.Policy) *string {
 // exchanges: GET exchanges.
 func (c *call) exchanges() (int, any, error) {
 	all := []exchangeInfo{}
-	for _, x := range c.door.vhost.broker.Exchanges() {
-		all = append(all, c.door.vhost.exchangeInfo(x))
+	for _, x := range c.vhost.broker.Exchanges() {
+		all = append(all, c.vhost.exchangeInfo(x))
 	}
 	return listed(c, all, func(x exchangeInfo) string { return x.Name })
 }
@@ -49,9 +49,9 @@ func (c *call) exchanges() (int, any, error) {
 // exchangeNamed is the exchange that the path's name i names.
 func (c *call) exchangeNamed(i int) (broker.Exchange, error) {
 	name := exchangeIn(c.names[i])
-	x, ok := c.door.vhost.broker.Exchange(name)
+	x, ok := c.vhost.broker.Exchange(name)
 	if !ok {
-		return x, core.Errorf(core.CodeNotFound, "no exchange '%s' in vhost '%s'", name, c.door.vhost.name)
+		return x, core.Errorf(core.CodeNotFound, "no exchange '%s' in vhost '%s'", name, c.vhost.name)
 	}
 	return x, nil
 }
@@ -59,7 +59,7 @@ func (c *call) exchangeNamed(i int) (broker.Exchange, error) {
 // exchange: GET exchanges/{name}.
 func (c *call) exchange() (int, any, error) {
 	x, err := c.exchangeNamed(0)
-	return http.StatusOK, c.door.vhost.exchangeInfo(x), err
+	return http.StatusOK, c.vhost.exchangeInfo(x), err
 }
 
 // exchangeRequest is the body of a new exchange.

@@ -24,7 +24,7 @@ func (c *call) openLocal(ctx context.Context) local {
 	_ = theirs.Close()
 	k := newConn(c.door, ours)
 	k.log = c.door.log.With("door", "amqp", "user", c.bus.User())
-	k.bus, k.user, k.frameMax, k.channelMax = c.bus, c.bus.User(), localFrame, 1
+	k.bus, k.vhost, k.user, k.frameMax, k.channelMax = c.bus, c.vhost, c.bus.User(), localFrame, 1
 	return local{channel: newChannel(k, 1), forget: context.AfterFunc(ctx, func() { k.fail(ctx.Err()) })}
 }
 

@@ -56,17 +56,16 @@ func (c *call) overview() (int, any, error) {
 	}
 	host, port := hostPort(c.door.listener.Addr())
 	info.Listeners = []listenerInfo{{"amqp", host, port}}
-	info.Objects, info.Messages = c.door.totals()
+	info.Objects, info.Messages = c.vhost.totals(c.door.opened(c.vhost))
 	return http.StatusOK, info, nil
 }
 
 // totals counts.
-func (a *Adapter) totals() (o objectTotals, m messageTotals) {
-	opened := a.opened()
+func (v *vhost) totals(opened []*conn) (o objectTotals, m messageTotals) {
 	for _, c := range opened {
 		o.Channels += len(c.openChannels())
 	}
-	for _, q := range a.vhost.bus.Queues() {
+	for _, q := range v.bus.Queues() {
 		s, err := q.Stats()
 		if err != nil {
 			continue // it goes away at this moment
@@ -77,6 +76,6 @@ func (a *Adapter) totals() (o objectTotals, m messageTotals) {
 		m.Unacknowledged += s.Unacked
 	}
 	m.Messages = m.Ready + m.Unacknowledged
-	o.Connections, o.Exchanges, o.Bindings = len(opened), len(a.vhost.broker.Exchanges()), len(a.vhost.broker.Bindings())
+	o.Connections, o.Exchanges, o.Bindings = len(opened), len(v.broker.Exchanges()), len(v.broker.Bindings())
 	return o, m
 }

@@ -23,22 +23,22 @@ func (v *vhost) policyInfo(p broker.Policy) policyInfo {
 
 func (c *call) policyList(kind broker.PolicyKind) (int, any, error) {
 	all := []policyInfo{}
-	for _, p := range c.door.vhost.policies.List(kind) {
-		all = append(all, c.door.vhost.policyInfo(p))
+	for _, p := range c.vhost.policies.List(kind) {
+		all = append(all, c.vhost.policyInfo(p))
 	}
 	return http.StatusOK, all, nil
 }
 
 func (c *call) onePolicy(kind broker.PolicyKind) (int, any, error) {
-	p, ok := c.door.vhost.policies.Get(kind, c.names[0])
+	p, ok := c.vhost.policies.Get(kind, c.names[0])
 	if !ok {
 		return 0, nil, c.noPolicy()
 	}
-	return http.StatusOK, c.door.vhost.policyInfo(p), nil
+	return http.StatusOK, c.vhost.policyInfo(p), nil
 }
 
 func (c *call) noPolicy() error {
-	return core.Errorf(core.CodeNotFound, "no policy '%s' in vhost '%s'", c.names[0], c.door.vhost.name)
+	return core.Errorf(core.CodeNotFound, "no policy '%s' in vhost '%s'", c.names[0], c.vhost.name)
 }
 
 // setPolicy puts a policy in force: 201, or 204 when it replaces one of its name.
@@ -48,12 +48,12 @@ func (c *call) setPolicy(kind broker.PolicyKind) (int, any, error) {
 		return 0, nil, err
 	}
 	p.Name = c.names[0]
-	_, there := c.door.vhost.policies.Get(kind, p.Name)
-	return createdOr(there), nil, c.door.vhost.putPolicy(kind, p)
+	_, there := c.vhost.policies.Get(kind, p.Name)
+	return createdOr(there), nil, c.vhost.putPolicy(kind, p)
 }
 
 func (c *call) unsetPolicy(kind broker.PolicyKind) (int, any, error) {
-	there, err := c.door.vhost.deletePolicy(kind, c.names[0])
+	there, err := c.vhost.deletePolicy(kind, c.names[0])
 	if err == nil && !there {
 		err = c.noPolicy()
 	}

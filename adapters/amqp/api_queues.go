@@ -60,10 +60,10 @@ func (v *vhost) appliedTo(c *core.QueueConfig) broker.Applied {
 
 // queues: GET queues. One that goes away meanwhile is left out.
 func (c *call) queues() (int, any, error) {
-	owners := c.door.owners()
+	owners := c.door.owners(c.vhost)
 	all := []queueInfo{}
-	for _, q := range c.door.vhost.bus.Queues() {
-		if info, err := c.door.vhost.queueInfo(q, owners); err == nil {
+	for _, q := range c.vhost.bus.Queues() {
+		if info, err := c.vhost.queueInfo(q, owners); err == nil {
 			all = append(all, info)
 		}
 	}
@@ -73,9 +73,9 @@ func (c *call) queues() (int, any, error) {
 // queueNamed is the queue that the path's name i names, whoever owns it.
 func (c *call) queueNamed(i int) (*core.Queue, error) {
 	name := broker.CleanName(c.names[i])
-	q := c.door.vhost.bus.Lookup(name)
+	q := c.vhost.bus.Lookup(name)
 	if q == nil {
-		return nil, noQueue(name, c.door.vhost.name)
+		return nil, noQueue(name, c.vhost.name)
 	}
 	return q, nil
 }
@@ -86,8 +86,8 @@ func (c *call) queue() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	info, err := c.door.vhost.queueInfo(q, c.door.owners())
-	info.Details = c.door.consumersOf(q)
+	info, err := c.vhost.queueInfo(q, c.door.owners(c.vhost))
+	info.Details = c.door.consumersOf(c.vhost, q)
 	return http.StatusOK, info, err
 }
 

@@ -56,6 +56,19 @@ func (v *vhost) subjectExchange(subject string) (exchange, key string, ok bool) 
 	return name, bareKey(rest), true
 }
 
+// Owner implements core.Owner. Of a pattern the key is one of bindings.
+func (v *vhost) Owner(subject string) (exchange, key string, byTopic, ok bool) {
+	head, rest := strings.CutSuffix(subject, ">")
+	if exchange, key, ok = v.subjectExchange(head); !ok {
+		return "", "", false, false
+	}
+	if rest {
+		key += "#"
+	}
+	x, _ := v.broker.Exchange(exchange)
+	return exchange, key, x.RoutesAs() == broker.Topic, true
+}
+
 // Route implements core.Router: the queues that exchanges lead m to. m came in by another door, or from a NATS or MQTT client.
 func (v *vhost) Route(m *core.Message, dst []*core.Queue) []*core.Queue {
 	properties := func() wire.Properties { return headerProperties(m.Header) }

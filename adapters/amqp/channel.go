@@ -244,6 +244,7 @@ func (ch *channel) end() {
 	ch.conn.settleAll()
 	ch.endReply()
 	for _, k := range consumers {
+		k.unwatch()
 		ch.conn.unregister(k)
 		k.source.Close()
 		ch.conn.bus.DeleteIdle(k.queue)
@@ -255,4 +256,4 @@ func (ch *channel) end() {
 	ch.holders, ch.tx, ch.in = nil, nil, content{}
 }
 
-func (ch *channel) vhost() *vhost { return ch.conn.adapter.vhost }
+func (ch *channel) vhost() *vhost { return ch.conn.vhost }

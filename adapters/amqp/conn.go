@@ -43,6 +43,8 @@ type conn struct {
 
 	// set by the handshake, immutable afterwards
 	user       string
+	vhost      *vhost
+	leave      func() // tells the tenant that the connection is over; nil: it does not count
 	frameMax   uint32
 	channelMax uint16
 	heartbeat  time.Duration
@@ -54,6 +56,7 @@ type conn struct {
 	// owned by the reader
 	in            *wire.Reader
 	bus           *core.Bus
+	unfollow      func() bool         // ends what follow began
 	channels      map[uint16]*channel // written under mu, for listings
 	recent        *channel            // the channel of the last frame
 	routes        routeCache
@@ -102,6 +105,11 @@ func newConn(a *Adapter, nc net.Conn) *conn {
 // serve runs the connection from the first octet to the last. It returns when both goroutines have ended.
 func (c *conn) serve() {
 	defer c.net.Close()
+	defer func() {
+		if c.leave != nil {
+			c.leave()
+		}
+	}()
 	err := c.handshake()
 	if err != nil {
 		c.refuse(err)
@@ -109,6 +117,8 @@ func (c *conn) serve() {
 	}
 	c.log = c.log.With("user", c.user)
 	c.log.Debug("connection opened")
+	c.follow(c.bus)
+	defer func() { c.unfollow() }()
 	c.writer.Go(c.writeLoop)
 	err = c.run()
 	c.end(err)

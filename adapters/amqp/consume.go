@@ -4,11 +4,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"portico/adapters/amqp/broker"
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/policy"
 	"portico/core/queue"
 )
 
@@ -28,6 +30,9 @@ type consumer struct {
 	// set by the reader before the first delivery
 	source *queue.Consumer
 
+	// set by the reader behind consume-ok
+	unguard atomic.Pointer[func()] // ends the watch of the client's permissions
+
 	// guarded by channel.mu
 	started   bool // consume-ok has been sent
 	gone      bool // the queue has ended
@@ -43,7 +48,7 @@ func (ch *channel) basicConsume(m *wire.BasicConsume) error {
 	if err != nil {
 		return err
 	}
-	if err := ch.conn.mayRead(q); err != nil {
+	if err := ch.conn.mayRead(q, policy.Consume); err != nil {
 		return err
 	}
 	offset, err := ch.checkConsumeArguments(q, m.Arguments)
@@ -69,7 +74,43 @@ func (ch *channel) basicConsume(m *wire.BasicConsume) error {
 		return ch.queueError(q.Config().Name, err)
 	}
 	k.begin(m.NoWait)
+	k.guard()
 	return nil
+}
+
+// guard cancels the consumer when the client may no longer read the queue. What it holds stays with the channel.
+func (k *consumer) guard() {
+	c := k.channel.conn
+	bus, own, r := c.bus, k.queue.Config().Owner == c.id, policy.Resource{Name: k.queue.Name()}
+	stop := bus.Guard(func() error {
+		d := bus.Decide(policy.Consume, r)
+		if own {
+			d = bus.Policy().ByRegex(policy.Consume, r)
+		}
+		return c.verdict(policy.Consume, r, d)
+	}, func(err error) {
+		c.log.Info("consumer cancelled", "channel", k.channel.id, "queue", k.queue.Name(), "error", err)
+		k.source.Cancel()
+		k.revoked()
+		bus.DeleteIdle(k.queue)
+	})
+	k.unguard.Store(&stop)
+}
+
+// unwatch ends guard's watch.
+func (k *consumer) unwatch() {
+	if stop := k.unguard.Load(); stop != nil {
+		(*stop)()
+	}
+}
+
+// revoked tells the client that the consumer is cancelled; as if it had done so itself the channel's end returns what it holds.
+func (k *consumer) revoked() {
+	ch := k.channel
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	k.cancelled = true
+	ch.cancelled(k)
 }
 
 // maxConsumers bounds the consumers of a channel.
@@ -181,6 +222,7 @@ func (ch *channel) basicCancel(m *wire.BasicCancel) error {
 	ch.mu.Unlock()
 	switch {
 	case k != nil:
+		k.unwatch()
 		ch.conn.unregister(k)
 		k.source.Cancel()
 		ch.conn.bus.DeleteIdle(k.queue) // before cancel-ok: whoever declares it next gets a new one
@@ -295,7 +337,7 @@ func (ch *channel) basicGet(m *wire.BasicGet) error {
 	if err != nil {
 		return err
 	}
-	if err := ch.conn.mayRead(q); err != nil {
+	if err := ch.conn.mayRead(q, policy.Consume); err != nil {
 		return err
 	}
 	if err := ch.mayTake(q, "basic.get"); err != nil {

@@ -89,12 +89,15 @@ func (ch *channel) header(payload []byte) error {
 	if err := wire.PropertiesValid(raw); err != nil {
 		return err
 	}
-	limit := uint64(ch.conn.adapter.gateway.MaxMessage())
+	limit := uint64(ch.conn.bus.MaxMessage())
 	if total := size + uint64(len(raw)-propertyFlags); size > limit || total > limit {
 		ch.in.stage = betweenMessages
 		return wire.ChanErrorf(wire.PreconditionFailed, "message size %d is larger than configured max size %d", size, limit)
 	}
 	raw, reply, err := ch.vet(raw)
+	if err == nil && reply != "" {
+		err = ch.mayAsk()
+	}
 	if err != nil {
 		ch.in.stage = betweenMessages
 		return err

@@ -56,24 +56,3 @@ func (ch *channel) queueError(name string, err error) error {
 func noQueue(name, vhost string) error {
 	return wire.ChanErrorf(wire.NotFound, "no queue '%s' in vhost '%s'", name, vhost)
 }
-
-// allow checks a permission. refusal begins the text, with the resource's name and the vhost's in it.
-func (c *conn) allow(action, subject, refusal, name string) error {
-	err := c.bus.Allow(action, subject)
-	if err == nil {
-		return nil
-	}
-	if core.AsError(err).Code != core.CodePermissionDenied {
-		return protocolError(err)
-	}
-	return wire.ChanErrorf(wire.AccessRefused, refusal+" refused for user '%s'", name, c.adapter.vhost.name, c.user)
-}
-
-// mayRead checks the permission to take from q. A connection's own queue is its own.
-func (c *conn) mayRead(q *core.Queue) error {
-	cfg := q.Config()
-	if cfg.Owner == c.id {
-		return nil
-	}
-	return c.allow("subscribe", core.QueueSubject(cfg.Name), "read access to queue '%s' in vhost '%s'", cfg.Name)
-}

@@ -55,6 +55,9 @@ func (c *conn) lastWord(err error) (closing *wire.ConnectionClose, answer bool) 
 		return nil, true
 	case errors.Is(err, errDraining):
 		_, reason := c.farewell()
+		if ended := c.bus.Err(); reason == "" && ended != nil { // see follow
+			return connectionClose(wire.ConnErrorf(wire.AccessRefused, "%s", core.AsError(ended).Detail)), false
+		}
 		return connectionClose(wire.ConnErrorf(wire.ConnectionForced, "%s", reason)), false
 	}
 	if e, ok := errors.AsType[*wire.ConnError](err); ok {
@@ -104,7 +107,7 @@ func (c *conn) endChannels() {
 		if q := c.bus.Lookup(name); q == nil || q.Config().Owner != c.id {
 			continue
 		}
-		if _, err := c.adapter.vhost.bus.DeleteQueue(ctx, name); err != nil && core.AsError(err).Code != core.CodeNotFound {
+		if _, err := c.vhost.bus.DeleteQueue(ctx, name); err != nil && core.AsError(err).Code != core.CodeNotFound {
 			c.log.Warn("delete exclusive queue", "queue", name, "error", err)
 		}
 	}

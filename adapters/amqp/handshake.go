@@ -3,12 +3,14 @@ package amqp
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"strings"
 	"time"
 
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/certs"
 )
 
 // errBadHeader is told to a peer that does not speak AMQP 0-9-1 by answering with the header that is spoken here.
@@ -116,7 +118,7 @@ func expect[M wire.Method](c *conn, state string) (M, error) {
 func (c *conn) authenticate() error {
 	start := &wire.ConnectionStart{
 		VersionMajor: 0, VersionMinor: 9, ServerProperties: c.adapter.serverProperties(),
-		Mechanisms: "PLAIN AMQPLAIN", Locales: "en_US",
+		Mechanisms: c.mechanisms(), Locales: "en_US",
 	}
 	if err := c.sendNow(start); err != nil {
 		return err
@@ -126,28 +128,28 @@ func (c *conn) authenticate() error {
 		return err
 	}
 	c.can, c.client, c.mechanism = clientCapabilities(m.ClientProperties), m.ClientProperties, m.Mechanism
-	user, password, err := credentials(m.Mechanism, m.Response)
+	shown, err := c.credentials(m.Mechanism, m.Response)
 	if err != nil {
 		return err
 	}
 	if name, ok := m.ClientProperties["connection_name"].(string); ok {
 		c.log = c.log.With("connection", name)
 	}
-	return c.login(user, password, m.Mechanism)
+	return c.login(shown, m.Mechanism)
 }
 
-func (c *conn) login(user, password, mechanism string) error {
+func (c *conn) login(shown core.Credentials, mechanism string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.adapter.cfg.HandshakeTimeout)
 	defer cancel()
-	bus, err := c.adapter.gateway.Login(ctx, c.credentials(user, password))
+	bus, err := c.adapter.gateway.Login(ctx, shown)
 	if err == nil {
-		c.bus, c.user = bus, user
+		c.bus, c.user = bus, bus.User()
 		return nil
 	}
 	if core.AsError(err).Code != core.CodeUnauthenticated {
 		return protocolError(err)
 	}
-	c.log.Warn("login refused", "user", user, "mechanism", mechanism)
+	c.log.Warn("login refused", "user", shown.User, "mechanism", mechanism)
 	if !c.can.authClose {
 		return errRefused
 	}
@@ -155,12 +157,35 @@ func (c *conn) login(user, password, mechanism string) error {
 		"Login was refused using authentication mechanism %s. For details see the broker logfile.", mechanism)
 }
 
-func (c *conn) credentials(user, password string) core.Credentials {
-	return core.Credentials{Door: "amqp", Remote: c.net.RemoteAddr().String(), User: user, Password: password}
+// certificate is the client's, nil if it has shown none.
+func (c *conn) certificate() *x509.Certificate {
+	return certs.ClientCertificate(certs.ConnState(c.net))
 }
 
-// credentials reads a SASL response: PLAIN (RFC 4616), or AMQPLAIN, a table without its length.
-func credentials(mechanism, response string) (user, password string, err error) {
+// mechanisms are the ways to log in. EXTERNAL is one only for whoever has a certificate [RMQ: auth mechanism ssl].
+func (c *conn) mechanisms() string {
+	if c.certificate() != nil {
+		return "PLAIN AMQPLAIN EXTERNAL"
+	}
+	return "PLAIN AMQPLAIN"
+}
+
+// credentials are what a SASL response shows. The password may be a token, as RabbitMQ's OAuth plug-in takes it.
+func (c *conn) credentials(mechanism, response string) (core.Credentials, error) {
+	shown := core.Credentials{Door: "amqp", Remote: c.net.RemoteAddr().String()}
+	if mechanism == "EXTERNAL" {
+		if shown.Certificate = c.certificate(); shown.Certificate != nil {
+			shown.Anonymous = true
+			return shown, nil
+		}
+	}
+	var err error
+	shown.User, shown.Password, err = password(mechanism, response)
+	return shown, err
+}
+
+// password reads a SASL response: PLAIN (RFC 4616), or AMQPLAIN, a table without its length.
+func password(mechanism, response string) (user, password string, err error) {
 	switch mechanism {
 	case "PLAIN":
 		parts := strings.SplitN(response, "\x00", 3)
@@ -217,31 +242,60 @@ func tuned(what string, chosen, offered, least uint32) error {
 	return nil
 }
 
-// enter answers connection.open. There is one vhost.
+// enter answers connection.open: the virtual host is the tenant of that name.
 func (c *conn) enter() error {
 	m, err := expect[*wire.ConnectionOpen](c, "opening")
 	if err != nil {
 		return err
 	}
-	if m.VirtualHost != c.adapter.vhost.name {
-		return wire.ConnErrorf(wire.NotAllowed, "vhost %s not found", m.VirtualHost).At(m.ID())
+	if err := c.join(m.VirtualHost); err != nil {
+		return err.At(m.ID())
 	}
 	c.opened.Store(time.Now().UnixMilli()) // before the client knows: who looks then finds it listed
 	return c.sendNow(&wire.ConnectionOpenOk{})
+}
+
+// join makes the connection one of a virtual host, if whoever it is may be there and there is room for one more [RMQ: connection.open].
+func (c *conn) join(name string) *wire.ConnError {
+	bus, err := c.bus.Enter(name)
+	switch code := core.AsError(err).Code; {
+	case err != nil && code == core.CodeNotFound:
+		return wire.ConnErrorf(wire.NotAllowed, "vhost %s not found", name)
+	case err != nil:
+		return wire.ConnErrorf(wire.NotAllowed, "access to vhost '%s' refused for user '%s'", name, c.user)
+	}
+	if c.vhost = c.adapter.vhosts.get(name); c.vhost == nil {
+		return wire.ConnErrorf(wire.NotAllowed, "vhost %s not found", name)
+	}
+	if c.leave, err = bus.Connect(); err != nil {
+		return wire.ConnErrorf(wire.NotAllowed, "access to vhost '%s' refused for user '%s': connection limit is reached", name, c.user)
+	}
+	c.bus = bus
+	return nil
 }
 
 // updateSecret logs the same user in again with a new password [RMQ: connection.update-secret].
 func (c *conn) updateSecret(m *wire.ConnectionUpdateSecret) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.adapter.cfg.HandshakeTimeout)
 	defer cancel()
-	bus, err := c.adapter.gateway.Login(ctx, c.credentials(c.user, m.NewSecret))
-	if err != nil {
+	bus, err := c.adapter.gateway.Login(ctx, core.Credentials{Door: "amqp", Remote: c.net.RemoteAddr().String(), User: c.user, Password: m.NewSecret})
+	if err != nil || bus.User() != c.user {
 		return wire.ConnErrorf(wire.NotAllowed, "New secret was refused by one of the backends").At(m.ID())
 	}
+	if bus, err = bus.Enter(c.vhost.name); err != nil {
+		return wire.ConnErrorf(wire.NotAllowed, "New secret was refused by one of the backends").At(m.ID())
+	}
+	c.unfollow()
 	c.bus = bus
+	c.follow(bus)
 	c.routes.forget()
 	c.send(0, &wire.ConnectionUpdateSecretOk{})
 	return nil
+}
+
+// follow ends the connection when what its client has shown is good no longer: it has until then to show something newer by update-secret.
+func (c *conn) follow(bus *core.Bus) {
+	c.unfollow = bus.AfterEnd(func() { c.shutdown(time.Now().Add(closeTimeout), "") })
 }
 
 // refuse ends a connection whose handshake failed, as far as its state allows with a reason.

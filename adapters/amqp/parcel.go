@@ -30,7 +30,7 @@ func (c *conn) open(q *core.Queue, d *queue.Delivery) parcel {
 		p.exchange, p.key, p.properties, _ = splitProps(e.Props)
 		p.body = e.Data
 	} else {
-		p = c.adapter.vhost.textParcel(q.Name(), e)
+		p = c.vhost.textParcel(q.Name(), e)
 	}
 	if d.Attempt > 1 && q.Type() == core.QuorumQueue {
 		p.properties = withDeliveryCount(p.properties, d.Attempt-1)

@@ -5,6 +5,7 @@ import (
 
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/policy"
 	"portico/core/queue"
 )
 
@@ -16,6 +17,7 @@ type route struct {
 	delays   bool   // the exchange may hold messages for a while
 	topology uint64 // generations under which it is right
 	bus      uint64
+	policy   *policy.Policy // under which it is allowed
 }
 
 // maxRoutes bounds the routes a connection remembers.
@@ -29,12 +31,12 @@ type routeCache struct {
 
 func (rc *routeCache) forget() { *rc = routeCache{} }
 
-func (rc *routeCache) find(key []byte, topology, bus uint64) *route {
-	if r := rc.last; r != nil && r.key == string(key) && r.topology == topology && r.bus == bus {
+func (rc *routeCache) find(key []byte, topology, bus uint64, rules *policy.Policy) *route {
+	if r := rc.last; r != nil && r.key == string(key) && r.topology == topology && r.bus == bus && r.policy == rules {
 		return r
 	}
 	r := rc.all[string(key)]
-	if r == nil || r.topology != topology || r.bus != bus {
+	if r == nil || r.topology != topology || r.bus != bus || r.policy != rules {
 		return nil
 	}
 	rc.last = r
@@ -60,6 +62,9 @@ func (ch *channel) publish(m message) error {
 	}
 	live := ch.live(r)
 	if len(r.queues) > 0 {
+		if err := ch.conn.bus.Admit(len(r.queues)); err != nil {
+			return ch.refuse(m, err)
+		}
 		seq := ch.ledger.open(len(r.queues), len(m.record.Data))
 		for _, q := range r.queues {
 			q.Append(m.record, &ch.ledger, seq)
@@ -77,6 +82,15 @@ func (ch *channel) publish(m message) error {
 		ch.giveBack(m.record.Data)
 	}
 	ch.ledger.skip()
+	return nil
+}
+
+// refuse tells that the tenant may not keep m: by a nack, or where nothing is confirmed by an exception, for then it would be lost without a word.
+func (ch *channel) refuse(m message, why error) error {
+	if !ch.ledger.inConfirmMode() {
+		return wire.ChanErrorf(wire.PreconditionFailed, "message to vhost '%s' refused: %s", ch.vhost().name, core.AsError(why).Detail)
+	}
+	ch.ledger.Appended([]uint64{ch.ledger.open(1, len(m.record.Data))}, why)
 	return nil
 }
 
@@ -98,14 +112,14 @@ func (ch *channel) elsewhere(r *route, m message, live bool) (reached bool, err 
 	if !ok {
 		return false, nil
 	}
-	return ch.conn.adapter.vhost.replies.answer(token, m.record.Data)
+	return ch.conn.vhost.replies.answer(token, m.record.Data)
 }
 
 // publishLive puts one copy on the bus.
 func (ch *channel) publishLive(subject string, record []byte) bool {
 	m, err := liveMessage(subject, record)
 	if err == nil {
-		err = ch.conn.adapter.vhost.bus.PublishLive(m)
+		err = ch.conn.vhost.bus.PublishLive(m)
 	}
 	if err != nil {
 		ch.conn.log.Warn("publish to the bus", "subject", subject, "error", err)
@@ -135,15 +149,16 @@ func (ch *channel) route(m message) (*route, error) {
 	if len(m.extra) > 0 {
 		return ch.routeCopies(m)
 	}
-	topology, bus := ch.conn.adapter.vhost.broker.Generation(), ch.conn.bus.Generation()
-	if r := ch.conn.routes.find(m.route, topology, bus); r != nil {
+	topology, bus := ch.conn.vhost.broker.Generation(), ch.conn.bus.Generation()
+	rules := ch.conn.bus.Policy() // before it is asked
+	if r := ch.conn.routes.find(m.route, topology, bus, rules); r != nil {
 		return r, nil
 	}
 	r, byHeaders, err := ch.findRoute(string(m.route), m.record.Data)
 	if err != nil {
 		return nil, err
 	}
-	r.topology, r.bus = topology, bus
+	r.topology, r.bus, r.policy = topology, bus, rules
 	if !byHeaders {
 		ch.conn.routes.remember(r)
 	}
@@ -163,11 +178,11 @@ func (ch *channel) findRoute(encoded string, record []byte) (r *route, byHeaders
 		byHeaders = true
 		return recordProperties(record)
 	}
-	names, err := c.adapter.vhost.broker.Route(exchange, key, properties, nil)
+	names, err := c.vhost.broker.Route(exchange, key, properties, nil)
 	if err != nil {
 		return nil, false, err
 	}
-	r.queues, r.delays = c.adapter.vhost.lookUp(names, nil), c.adapter.vhost.delays(exchange)
+	r.queues, r.delays = c.vhost.lookUp(names, nil), c.vhost.delays(exchange)
 	if routed := len(r.queues); r.subject != "" {
 		r.queues = c.bus.Bound(r.subject, r.queues)
 		if routed > 0 && len(r.queues) > routed {
@@ -187,11 +202,11 @@ func (ch *channel) routeCopies(m message) (*route, error) {
 			return nil, err
 		}
 	}
-	names, err := c.adapter.vhost.broker.RouteKeys(exchange, keys, func() wire.Properties { return recordProperties(m.record.Data) }, nil)
+	names, err := c.vhost.broker.RouteKeys(exchange, keys, func() wire.Properties { return recordProperties(m.record.Data) }, nil)
 	if err != nil {
 		return nil, err
 	}
-	r := &route{key: string(m.route), subject: exchangeSubject(exchange, keys[0]), delays: c.adapter.vhost.delays(exchange), queues: c.adapter.vhost.lookUp(names, nil)}
+	r := &route{key: string(m.route), subject: exchangeSubject(exchange, keys[0]), delays: c.vhost.delays(exchange), queues: c.vhost.lookUp(names, nil)}
 	for i, key := range keys {
 		subject := exchangeSubject(exchange, key)
 		if subject == "" {
@@ -222,17 +237,6 @@ func distinct(queues []*core.Queue) []*core.Queue {
 // serverNamed is how the names of queues begin that the server has named. Like inboxes, they are not to be guessed, and whoever was told one
 // may answer there.
 const serverNamed = "amq.gen-"
-
-// mayPublish checks the permission to publish to exchange with key.
-func (c *conn) mayPublish(exchange, key, subject string) error {
-	if exchange != "" {
-		return c.allow("publish", subject, "write access to exchange '%s' in vhost '%s'", exchange)
-	}
-	if strings.HasPrefix(key, serverNamed) || strings.HasPrefix(key, replyPrefix) {
-		return nil
-	}
-	return c.allow("publish", core.QueueSubject(key), "write access to queue '%s' in vhost '%s'", key)
-}
 
 // recordProperties decodes the properties of a record made here.
 func recordProperties(record []byte) wire.Properties {

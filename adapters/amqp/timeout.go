@@ -66,7 +66,7 @@ func (ch *channel) overdue(now int64) (limit int64, late bool) {
 		}
 		limit, known := limits[d.to.queue]
 		if !known {
-			limit = ch.conn.adapter.consumerTimeout(d.to.queue)
+			limit = ch.conn.vhost.consumerTimeout(d.to.queue, ch.conn.adapter.cfg.ConsumerTimeout)
 			limits[d.to.queue] = limit
 		}
 		if limit > 0 && now-d.at > limit {
@@ -78,15 +78,15 @@ func (ch *channel) overdue(now int64) (limit int64, late bool) {
 
 // consumerTimeout is how long a delivery of q may wait for its acknowledgement, in milliseconds; 0: for ever. Policies and arguments of the queue go before the
 // configuration.
-func (a *Adapter) consumerTimeout(q *core.Queue) int64 {
+func (v *vhost) consumerTimeout(q *core.Queue, configured time.Duration) int64 {
 	cfg := q.Config()
 	declared := arguments(&cfg)
 	if n, ok := broker.Integer(queueArguments(q)["x-consumer-timeout"]); ok && n > 0 {
 		d := time.Duration(n) * time.Millisecond
 		declared.ConsumerTimeout = &d
 	}
-	if d := a.vhost.policies.For(cfg.Name, declared.Type).Queue(declared).ConsumerTimeout; d != nil {
+	if d := v.policies.For(cfg.Name, declared.Type).Queue(declared).ConsumerTimeout; d != nil {
 		return d.Milliseconds()
 	}
-	return max(a.cfg.ConsumerTimeout.Milliseconds(), 0)
+	return max(configured.Milliseconds(), 0)
 }

@@ -14,6 +14,7 @@ import (
 	"portico/adapters/amqp/broker"
 	"portico/adapters/amqp/wire"
 	"portico/core"
+	"portico/core/policy"
 	"portico/core/queue"
 )
 
@@ -44,14 +45,6 @@ func (ch *channel) locked(name string) error {
 	return wire.ChanErrorf(wire.ResourceLocked, "cannot obtain exclusive access to locked queue '%s' in vhost '%s'. "+
 		"It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.",
 		name, ch.vhost().name)
-}
-
-// mayManage checks the permission to declare, bind and delete a queue. Server-named and own queues are free to everybody.
-func (ch *channel) mayManage(name string, q *core.Queue) error {
-	if strings.HasPrefix(name, serverNamed) || q != nil && q.Config().Owner == ch.conn.id {
-		return nil
-	}
-	return ch.conn.allow("subscribe", core.QueueSubject(name), "configure access to queue '%s' in vhost '%s'", name)
 }
 
 // queueDeclare creates a queue, or finds an equivalent one.
@@ -119,6 +112,7 @@ func (ch *channel) declared(m *wire.QueueDeclare, name string) (*core.Queue, err
 		q, err := ch.queueFor(name)
 		if err == nil {
 			q.Touch()
+			err = ch.conn.mayDeclareAgain(true, name, policy.Declare, policy.Bind, policy.Consume)
 		}
 		return q, err
 	case name == "":
@@ -133,6 +127,9 @@ func (ch *channel) declared(m *wire.QueueDeclare, name string) (*core.Queue, err
 	for {
 		if q := ch.conn.bus.Lookup(name); q != nil {
 			q.Touch()
+			if err := ch.mayManage(policy.Declare, name, q); err != nil {
+				return nil, err
+			}
 			return q, ch.equivalent(q, m, durable)
 		}
 		q, err := ch.createQueue(m, name, durable)
@@ -144,7 +141,7 @@ func (ch *channel) declared(m *wire.QueueDeclare, name string) (*core.Queue, err
 
 // createQueue creates the queue; both results are nil when another client was faster.
 func (ch *channel) createQueue(m *wire.QueueDeclare, name string, durable bool) (*core.Queue, error) {
-	if err := ch.mayManage(name, nil); err != nil {
+	if err := ch.mayManage(policy.Declare, name, nil); err != nil {
 		return nil, err
 	}
 	args, err := broker.ParseQueueArguments(name, ch.vhost().name, m.Arguments, m.Durable, m.Exclusive, m.AutoDelete)
@@ -176,21 +173,6 @@ func (ch *channel) createQueue(m *wire.QueueDeclare, name string, durable bool) 
 		ch.conn.own(name)
 	}
 	return q, nil
-}
-
-// mayDeadLetter checks the permissions for a dead letter exchange: to take from the queue and to publish there [RMQ].
-func (ch *channel) mayDeadLetter(name string, a broker.QueueArguments) error {
-	if a.DeadLetterExchange == nil {
-		return nil
-	}
-	if err := ch.conn.allow("subscribe", core.QueueSubject(name), "read access to queue '%s' in vhost '%s'", name); err != nil && !strings.HasPrefix(name, serverNamed) {
-		return err
-	}
-	exchange, key := *a.DeadLetterExchange, name
-	if a.DeadLetterRoutingKey != nil {
-		key = *a.DeadLetterRoutingKey
-	}
-	return ch.conn.mayPublish(exchange, key, exchangeSubject(exchange, key))
 }
 
 // own remembers an exclusive queue. Now and then it forgets those that have gone before the connection, as auto-delete queues do.
@@ -262,7 +244,7 @@ func (ch *channel) queueBind(m *wire.QueueBind) error {
 		}
 		return err
 	}
-	if err := ch.mayManage(b.Destination, q); err != nil {
+	if err := ch.mayManage(policy.Bind, b.Destination, q); err != nil {
 		return err
 	}
 	if err := ch.mayBindFrom(b.Source, b.Key); err != nil {
@@ -299,7 +281,10 @@ func (ch *channel) queueUnbind(m *wire.QueueUnbind) error {
 	if err != nil {
 		return err
 	}
-	if err := ch.mayManage(b.Destination, q); err != nil {
+	if err := ch.mayManage(policy.Bind, b.Destination, q); err != nil {
+		return err
+	}
+	if err := ch.mayBindFromByRegex(b.Source, b.Key); err != nil {
 		return err
 	}
 	if err := ch.vhost().unbind(b); err != nil {
@@ -315,7 +300,7 @@ func (ch *channel) queuePurge(m *wire.QueuePurge) error {
 	if err != nil {
 		return err
 	}
-	if err := ch.conn.mayRead(q); err != nil {
+	if err := ch.conn.mayRead(q, policy.Purge); err != nil {
 		return err
 	}
 	if err := ch.mayTake(q, "queue.purge"); err != nil {
@@ -340,7 +325,7 @@ func (ch *channel) queueDelete(m *wire.QueueDelete) error {
 		return err
 	}
 	name := q.Config().Name
-	if err := ch.mayManage(name, q); err != nil {
+	if err := ch.mayManage(policy.Delete, name, q); err != nil {
 		return err
 	}
 	if err := ch.mayDeleteIf(q, m); err != nil {

@@ -192,24 +192,29 @@ func scalar(v any) (string, bool) {
 // several as an array of them. What does not fit its property stays in the table under its header's name.
 func headerProperties(h core.Header) wire.Properties {
 	var p wire.Properties
+	types := core.TypesIn(h)
 	for name, values := range h {
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
 		switch {
-		case len(values) == 0, canonical == core.HeaderAMQP, canonical == core.HeaderOrigin:
+		case len(values) == 0, canonical == core.HeaderAMQP, canonical == core.HeaderOrigin, canonical == core.HeaderTypes:
 		case len(values) == 1 && setProperty(&p, canonical, values[0]):
 		case len(name) > 255:
 		default:
 			if p.Headers == nil {
 				p.Headers = wire.Table{}
 			}
-			p.Headers[name] = tableValue(values)
+			p.Headers[name] = tableValue(values, types[name])
 		}
 	}
 	return p
 }
 
-func tableValue(values []string) any {
+// tableValue is what the values of a header are in a table: of the type that letter (0: none) says, if they fit it.
+func tableValue(values []string, letter byte) any {
 	if len(values) == 1 {
+		if v, ok := typedTableValue(letter, values[0]); ok {
+			return v
+		}
 		return values[0]
 	}
 	list := make([]any, len(values))
@@ -270,6 +275,11 @@ func liveMessage(subject string, record []byte) (*core.Message, error) {
 	again := headerProperties(h)
 	if len(raw) <= maxRawHeader && !bytes.Equal(again.Append(nil), raw) {
 		h[core.HeaderAMQP] = []string{base64.StdEncoding.EncodeToString(raw)}
+		for _, v := range tableTypes(p.Headers) {
+			if len(h[v.Name]) == 1 { // it is there in its readable form
+				h[core.HeaderTypes] = append(h[core.HeaderTypes], v.Mark())
+			}
+		}
 	}
 	return &core.Message{Subject: subject, Reply: string(e.Reply), Header: h, Data: e.Data}, nil
 }
@@ -291,7 +301,7 @@ func intactProperties(h core.Header) []byte {
 	}
 	want := propertiesHeader(&p)
 	for name, values := range h {
-		if name == core.HeaderAMQP || name == core.HeaderOrigin {
+		if name == core.HeaderAMQP || name == core.HeaderOrigin || name == core.HeaderTypes {
 			continue
 		}
 		if !slices.Equal(values, want[name]) {

@@ -45,8 +45,7 @@ type vhost struct {
 }
 
 // openVhost restores the topology and becomes the bus's router.
-func openVhost(ctx context.Context, g *core.Gateway, log *slog.Logger) (*vhost, error) {
-	bus := g.System()
+func openVhost(ctx context.Context, bus *core.Bus, g *core.Gateway, log *slog.Logger) (*vhost, error) {
 	v := &vhost{name: bus.Tenant(), bus: bus, broker: broker.New(bus.Tenant()), log: log, kept: map[string]struct{}{}}
 	table, err := bus.Table(ctx, topologyTable)
 	if err != nil {

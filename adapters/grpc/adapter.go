@@ -9,9 +9,12 @@ import (
 	"sync"
 	"time"
 
+	"portico/adapters/grpc/proxy"
 	"portico/core"
+	"portico/core/certs"
 	porticov1 "portico/proto/portico/v1"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	_ "google.golang.org/grpc/encoding/gzip" // clients may compress
 	"google.golang.org/grpc/health"
@@ -25,6 +28,7 @@ const door = "grpc"
 // Config is what the gRPC door needs. The zero value of every field but Listen is its default.
 type Config struct {
 	Listen           string        // host:port; port 0 takes a free one
+	TLS              certs.Door    // the zero value: none is spoken
 	MaxStreams       uint32        // calls at a time on one connection; default 1,000
 	OutboundMessages int           // messages that wait for one slow stream; default 8,192
 	OutboundBytes    int           // and their bytes; default 8 MiB. One message may always wait, however large
@@ -56,7 +60,14 @@ type Adapter struct {
 	log      *slog.Logger
 	listener net.Listener
 	server   *grpc.Server
+	inside   *inside
 	health   *health.Server
+
+	transfers *semaphore.Weighted // objects on their way
+	tickets   tickets
+	loans     *loans
+	cancels   *cancels
+	sharing   sharing
 
 	// draining ends when the door must close: streams finish what they have begun
 	draining context.Context
@@ -72,7 +83,9 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.register()
+	if err := a.register(); err != nil {
+		return nil, err
+	}
 	reflection.Register(a.server)
 	return a, nil
 }
@@ -88,31 +101,53 @@ func listen(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 		gateway:  g,
 		metrics:  g.Door(door),
 		log:      log,
-		listener: listener,
+		listener: g.Gate().Listener(listener, nil),
 		health:   health.NewServer(),
+
+		transfers: semaphore.NewWeighted(maxTransfers),
+		loans:     newLoans(),
+		cancels:   newCancels(g),
 	}
 	a.draining, a.drain = context.WithCancel(context.Background())
 	return a, nil
 }
 
 // register makes the server, with more options if wanted, and what it serves itself.
-func (a *Adapter) register(more ...grpc.ServerOption) {
+func (a *Adapter) register(more ...grpc.ServerOption) (err error) {
 	a.server = grpc.NewServer(append(a.options(), more...)...)
-	porticov1.RegisterPorticoServiceServer(a.server, &service{Adapter: a})
+	a.registerOn(a.server)
 	healthv1.RegisterHealthServer(a.server, a.health)
+	if a.inside, err = a.openInside(); err != nil {
+		a.drain()
+		return errors.Join(err, a.listener.Close())
+	}
+	return nil
+}
+
+// registerOn registers the door's own services.
+func (a *Adapter) registerOn(to grpc.ServiceRegistrar) {
+	porticov1.RegisterPorticoServiceServer(to, &service{Adapter: a})
+	porticov1.RegisterStreamServiceServer(to, &streamService{Adapter: a})
+	porticov1.RegisterKeyValueServiceServer(to, &kvService{Adapter: a})
+	porticov1.RegisterObjectServiceServer(to, &objectService{Adapter: a})
+	porticov1.RegisterAdminServiceServer(to, &adminService{Adapter: a})
 }
 
 // envelopeSlack is what a frame may have beside its message: names of fields, ids, settlements.
 const envelopeSlack = 64 << 10
 
+const maxHeaderList = 32 << 10 // bytes of a call's metadata
+
 func (a *Adapter) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.Creds(newTransport(a.cfg.TLS)),
+		grpc.ForceServerCodecV2(sharedCodec{proxy.NewCodec()}),
 		grpc.StatsHandler(connections{a}),
 		grpc.ChainUnaryInterceptor(a.unaryEdge),
 		grpc.ChainStreamInterceptor(a.streamEdge),
 		grpc.MaxRecvMsgSize(a.gateway.MaxMessage() + envelopeSlack),
 		grpc.MaxConcurrentStreams(a.cfg.MaxStreams),
-		grpc.MaxHeaderListSize(32 << 10),
+		grpc.MaxHeaderListSize(maxHeaderList),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.WaitForHandlers(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 15 * time.Second}),
@@ -129,6 +164,8 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	a.running.Go(a.watchReadiness)
 	served := make(chan error, 1)
 	go func() { served <- a.server.Serve(a.listener) }()
+	a.running.Go(func() { _ = a.inside.server.Serve(a.inside.listener) }) // it ends with stop
+	defer a.inside.close()
 	var err error
 	select {
 	case err = <-served:
@@ -149,9 +186,13 @@ func (a *Adapter) stop() {
 	a.health.Shutdown()
 	a.gateway.Quiesce()
 	a.drain()
-	cut := time.AfterFunc(a.gateway.DrainTimeout(), a.server.Stop)
+	cut := time.AfterFunc(a.gateway.DrainTimeout(), func() {
+		a.server.Stop()
+		a.inside.server.Stop()
+	})
 	defer cut.Stop()
 	a.server.GracefulStop()
+	a.inside.server.GracefulStop()
 }
 
 // watchReadiness keeps the health service true to the gateway until the door drains.
@@ -164,8 +205,9 @@ func (a *Adapter) watchReadiness() {
 		if a.gateway.Ready() != nil {
 			status = healthv1.HealthCheckResponse_NOT_SERVING
 		}
-		a.health.SetServingStatus("", status)
-		a.health.SetServingStatus(porticov1.PorticoService_ServiceDesc.ServiceName, status)
+		for _, service := range healthNames() {
+			a.health.SetServingStatus(service, status)
+		}
 		select {
 		case <-changed:
 		case <-tick.C:
@@ -173,4 +215,16 @@ func (a *Adapter) watchReadiness() {
 			return
 		}
 	}
+}
+
+// healthNames are the services that health knows of from the start: the whole door, and each service of its own.
+func healthNames() []string {
+	names := []string{""}
+	for _, service := range []grpc.ServiceDesc{
+		porticov1.PorticoService_ServiceDesc, porticov1.StreamService_ServiceDesc, porticov1.KeyValueService_ServiceDesc,
+		porticov1.ObjectService_ServiceDesc, porticov1.AdminService_ServiceDesc,
+	} {
+		names = append(names, service.ServiceName)
+	}
+	return names
 }

@@ -76,7 +76,7 @@ func (h *house) dial(opts ...grpc.DialOption) *grpc.ClientConn {
 
 // ctx is good for whatever a test does.
 func (h *house) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(h.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(h.Context(), time.Minute)
 	h.Cleanup(cancel)
 	return ctx
 }
@@ -110,7 +110,12 @@ func (h *house) info(queue string) *porticov1.QueueInfo {
 // eventually waits for a condition of the gateway.
 func (h *house) eventually(what string, condition func() bool) {
 	h.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	h.eventuallyIn(20*time.Second, what, condition)
+}
+
+func (h *house) eventuallyIn(limit time.Duration, what string, condition func() bool) {
+	h.Helper()
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -140,6 +145,21 @@ func want(t *testing.T, err error, code codes.Code, reason string) {
 	if s.Code() != code || got != reason {
 		t.Errorf("got %v with reason %q (%v), want %v with %q", s.Code(), got, err, code, reason)
 	}
+}
+
+// wantField checks which field an error is about.
+func wantField(t *testing.T, err error, field string) {
+	t.Helper()
+	s, _ := status.FromError(err)
+	for _, detail := range s.Details() {
+		if bad, ok := detail.(*errdetails.BadRequest); ok && len(bad.GetFieldViolations()) == 1 && bad.GetFieldViolations()[0].GetDescription() != "" {
+			if got := bad.GetFieldViolations()[0].GetField(); got != field {
+				t.Errorf("%v is about %q, want %q", err, got, field)
+			}
+			return
+		}
+	}
+	t.Errorf("%v names no field, want %q", err, field)
 }
 
 func TestTakenPortIsAnErrorOfNew(t *testing.T) {

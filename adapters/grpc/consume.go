@@ -64,7 +64,7 @@ func (s *service) Consume(stream grpc.BidiStreamingServer[porticov1.ConsumeReque
 	if err != nil {
 		return err
 	}
-	lease, err := leaseOf(start.GetLease(), true)
+	lease, err := leaseOf("start.lease", start.GetLease(), true)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (s *service) Consume(stream grpc.BidiStreamingServer[porticov1.ConsumeReque
 // serve registers the consumer and runs the stream. Whatever the client still holds afterwards is back in the queue when
 // serve returns, and a queue that goes with its last consumer is gone.
 func (c *consuming) serve(ctx context.Context, start *porticov1.ConsumeStart) error {
-	engine, err := c.queue.Consume(queue.ConsumerConfig{
+	engine, err := c.bus.Consume(c.queue, queue.ConsumerConfig{
 		Deliver:   c.deliver,
 		Room:      c.room,
 		Gone:      func(err error) { c.box.finish(err) },
@@ -101,9 +101,9 @@ func (c *consuming) serve(ctx context.Context, start *porticov1.ConsumeStart) er
 		Priority:  int(start.GetPriority()),
 		Lease:     c.lease,
 		Window:    !c.autoAck,
-	})
+	}, nil)
 	if err != nil {
-		return err
+		return inField(err, "start.queue")
 	}
 	defer func() {
 		engine.Close()
@@ -204,10 +204,12 @@ func (c *consuming) frame(req *porticov1.ConsumeRequest) error {
 			return c.settle(frame.Nack.GetIds(), queue.Requeue)
 		}
 		return c.settle(frame.Nack.GetIds(), queue.Reject)
+	case *porticov1.ConsumeRequest_DeadLetter:
+		return c.settle(frame.DeadLetter.GetIds(), queue.Reject)
 	case *porticov1.ConsumeRequest_Extend:
 		return c.extend(frame.Extend)
 	}
-	return core.Errorf(core.CodeInvalid, "after the first frame all must be credit, ack, nack or extend")
+	return badField("frame", "after the first frame all must be credit, ack, nack, dead_letter or extend")
 }
 
 // halfClosed lets the stream end in peace: what is being settled is answered, and credit already given to an auto_ack
@@ -281,7 +283,7 @@ func (c *consuming) send(batch []outgoing) error {
 		if err != nil {
 			return err
 		}
-		frame.Deliveries[i] = &porticov1.Delivery{Message: toProto(m), Attempt: d.Attempt, Redelivered: d.Redelivered}
+		frame.Deliveries[i] = &porticov1.Delivery{Message: c.stored(d.Record, m), Attempt: d.Attempt, Redelivered: d.Redelivered}
 		bytes += len(m.Data)
 		if d.Redelivered {
 			redelivered++

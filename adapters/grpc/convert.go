@@ -12,11 +12,11 @@ import (
 // CodeInvalid when there is no message; everything else is core's to check.
 func fromProto(m *porticov1.Message) (*core.Message, error) {
 	if m == nil {
-		return nil, core.Errorf(core.CodeInvalid, "the message is missing")
+		return nil, absent("message")
 	}
-	header := make(core.Header, len(m.GetHeaders()))
-	for name, values := range m.GetHeaders() {
-		header[name] = values.GetValues()
+	header, err := fromHeaders("message.headers", m.GetHeaders())
+	if err != nil {
+		return nil, err
 	}
 	return &core.Message{Subject: m.GetSubject(), Reply: m.GetReply(), Header: header, Data: m.GetData()}, nil
 }
@@ -29,17 +29,6 @@ func toProto(m *core.Message) *porticov1.Message {
 		Headers: toHeaders(m.Header),
 		Data:    m.Data,
 	}
-}
-
-func toHeaders(header core.Header) map[string]*porticov1.HeaderValues {
-	if len(header) == 0 {
-		return nil
-	}
-	headers := make(map[string]*porticov1.HeaderValues, len(header))
-	for name, values := range header {
-		headers[text(name)] = &porticov1.HeaderValues{Values: texts(values)}
-	}
-	return headers
 }
 
 // texts returns values themselves when all are UTF-8, else a copy that is.

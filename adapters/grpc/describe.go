@@ -21,7 +21,7 @@ func queueConfig(q *porticov1.Queue) (core.QueueConfig, error) {
 		},
 	}
 	if q.GetMaxPriority() > math.MaxUint8 {
-		return cfg, core.Errorf(core.CodeInvalid, "max_priority %d: want 0 to %d", q.GetMaxPriority(), math.MaxUint8)
+		return cfg, badField("queue.max_priority", "%d: want 0 to %d", q.GetMaxPriority(), math.MaxUint8)
 	}
 	cfg.MaxPriority = uint8(q.GetMaxPriority())
 	var err error
@@ -60,7 +60,7 @@ func fromType(t porticov1.QueueType) (core.QueueType, error) {
 	case porticov1.QueueType_QUEUE_TYPE_STREAM:
 		return core.StreamQueue, nil
 	}
-	return "", core.Errorf(core.CodeInvalid, "there is no queue type %d", t)
+	return "", badField("queue.type", "there is no queue type %d", t)
 }
 
 func toType(t core.QueueType) porticov1.QueueType {
@@ -82,7 +82,7 @@ func fromOverflow(o porticov1.Overflow) (queue.Overflow, error) {
 	case porticov1.Overflow_OVERFLOW_REJECT_PUBLISH_DLX:
 		return queue.RejectPublishDLX, nil
 	}
-	return 0, core.Errorf(core.CodeInvalid, "there is no overflow %d", o)
+	return 0, badField("queue.overflow", "there is no overflow %d", o)
 }
 
 func toOverflow(o queue.Overflow) porticov1.Overflow {
@@ -102,7 +102,7 @@ func fromMillis(name string, d *durationpb.Duration) (queue.Bound, error) {
 	}
 	t := d.AsDuration()
 	if d.CheckValid() != nil || t%time.Millisecond != 0 && t != math.MaxInt64 && t != math.MinInt64 { // those stand for what is beyond them
-		return queue.Bound{}, core.Errorf(core.CodeInvalid, "%s: want whole milliseconds", name)
+		return queue.Bound{}, badField("queue."+name, "want whole milliseconds")
 	}
 	return queue.AtMost(t.Milliseconds()), nil
 }

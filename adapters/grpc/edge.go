@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"log/slog"
 	"net"
@@ -23,9 +24,9 @@ type session struct {
 	remote string
 
 	// guarded by mu
-	mu            sync.Mutex
-	authorization string
-	bus           *core.Bus
+	mu    sync.Mutex
+	shown [2]string // authorization and tenant of the call before
+	bus   *core.Bus
 }
 
 type sessionKey struct{}
@@ -75,7 +76,19 @@ func (a *Adapter) unaryEdge(ctx context.Context, req any, info *grpc.UnaryServer
 // streamEdge is the same for streams.
 func (a *Adapter) streamEdge(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	return a.edge(stream.Context(), info.FullMethod, func(ctx context.Context) error {
-		return handle(srv, &streamWithContext{ServerStream: stream, ctx: ctx})
+		bus, ok := ctx.Value(busKey{}).(*core.Bus)
+		if !ok { // open to everybody
+			return handle(srv, &streamWithContext{ServerStream: stream, ctx: ctx})
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stop := bus.AfterEnd(func() { cancel(bus.Err()) })
+		defer stop()
+		err := handle(srv, &streamWithContext{ServerStream: stream, ctx: ctx})
+		if e := bus.Err(); e != nil && ctx.Err() != nil {
+			return e
+		}
+		return err
 	})
 }
 
@@ -140,31 +153,39 @@ func (a *Adapter) login(ctx context.Context, method string) (context.Context, er
 	default:
 		return nil, core.Errorf(core.CodeUnauthenticated, "more than one authorization")
 	}
-	bus, err := s.login(ctx, a.gateway, authorization)
+	tenant := ""
+	if values := metadata.ValueFromIncomingContext(ctx, tenantMetadata); len(values) > 0 {
+		tenant = values[0]
+	}
+	bus, err := s.login(ctx, a.gateway, authorization, tenant, certificate(ctx))
 	if err != nil {
 		return nil, err
 	}
 	return context.WithValue(ctx, busKey{}, bus), nil
 }
 
+// tenantMetadata says which tenant a call is for; without it that is the identity's own.
+const tenantMetadata = "portico-tenant"
+
 // login returns the bus of an authorization: the one of the call before if that showed the same.
-func (s *session) login(ctx context.Context, g *core.Gateway, authorization string) (*core.Bus, error) {
+func (s *session) login(ctx context.Context, g *core.Gateway, authorization, tenant string, shown *x509.Certificate) (*core.Bus, error) {
 	s.mu.Lock()
-	known, bus := s.authorization, s.bus
+	known, bus := s.shown, s.bus
 	s.mu.Unlock()
-	if bus != nil && known == authorization {
+	asked := [2]string{authorization, tenant}
+	if bus != nil && known == asked && bus.Err() == nil {
 		return bus, nil
 	}
 	credentials, err := parseAuthorization(authorization)
 	if err != nil {
 		return nil, err
 	}
-	credentials.Door, credentials.Remote = door, s.remote
+	credentials.Door, credentials.Remote, credentials.Certificate, credentials.Tenant = door, s.remote, shown, tenant
 	if bus, err = g.Login(ctx, credentials); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	s.authorization, s.bus = authorization, bus
+	s.shown, s.bus = asked, bus
 	s.mu.Unlock()
 	return bus, nil
 }
@@ -174,10 +195,14 @@ func parseAuthorization(value string) (core.Credentials, error) {
 		return core.Credentials{Anonymous: true}, nil
 	}
 	scheme, encoded, _ := strings.Cut(value, " ")
-	if !strings.EqualFold(scheme, "Basic") {
-		return core.Credentials{}, core.Errorf(core.CodeUnauthenticated, "the authorization must be of the Basic scheme")
+	encoded = strings.TrimSpace(encoded)
+	switch {
+	case strings.EqualFold(scheme, "Bearer") && encoded != "":
+		return core.Credentials{Token: encoded}, nil
+	case !strings.EqualFold(scheme, "Basic"):
+		return core.Credentials{}, core.Errorf(core.CodeUnauthenticated, "the authorization must be of the Basic or the Bearer scheme")
 	}
-	plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
+	plain, err := base64.StdEncoding.DecodeString(encoded)
 	user, password, ok := strings.Cut(string(plain), ":")
 	if err != nil || !ok {
 		return core.Credentials{}, core.Errorf(core.CodeUnauthenticated, "malformed Basic authorization")

@@ -6,7 +6,6 @@ import (
 	"portico/core"
 	porticov1 "portico/proto/portico/v1"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -42,14 +41,14 @@ func statusCode(c core.Code) codes.Code {
 }
 
 // toStatus is err as clients see it: what gRPC itself raised (the client went, a frame was too large) as it is, all
-// else by the table with the slug beside it.
+// else by the table with the slug, and what else there is to tell, beside it.
 func toStatus(err error) *status.Status {
 	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return s.GRPCStatus()
 	}
 	e := core.AsError(err)
 	s := status.New(statusCode(e.Code), detailOf(e))
-	with, err := s.WithDetails(&errdetails.ErrorInfo{Reason: e.Code.String(), Domain: errorDomain})
+	with, err := s.WithDetails(detailsOf(err)...)
 	if err != nil {
 		return s
 	}
@@ -59,7 +58,7 @@ func toStatus(err error) *status.Status {
 // toFailure is err as clients see it inside a stream.
 func toFailure(err error) *porticov1.Failure {
 	e := core.AsError(err)
-	return &porticov1.Failure{Code: int32(statusCode(e.Code)), Reason: e.Code.String(), Detail: detailOf(e)}
+	return &porticov1.Failure{Code: int32(statusCode(e.Code)), Reason: e.Code.String(), Detail: detailOf(e), Field: text(fieldOf(err))}
 }
 
 // detailOf says nothing of what is inside.
@@ -70,11 +69,12 @@ func detailOf(e *core.Error) string {
 	return text(e.Detail)
 }
 
-func isInternal(err error) bool {
-	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
-		return false
-	}
-	return core.AsError(err).Code == core.CodeInternal
+func isInternal(err error) bool { return !isStatus(err) && core.AsError(err).Code == core.CodeInternal }
+
+// isStatus tells whether gRPC itself raised an error.
+func isStatus(err error) bool {
+	_, ok := err.(interface{ GRPCStatus() *status.Status })
+	return ok
 }
 
 // panicError is a panic with the place where it happened, for the log.

@@ -33,7 +33,9 @@ func NewWithProxy(cfg Config, carry proxy.Config, g *core.Gateway, log *slog.Log
 		a.drain()
 		return nil, nil, errors.Join(err, a.listener.Close())
 	}
-	a.register(grpc.ForceServerCodecV2(proxy.NewCodec()), grpc.UnknownServiceHandler(carryCall(p)))
+	if err := a.register(grpc.UnknownServiceHandler(carryCall(p))); err != nil {
+		return nil, nil, err
+	}
 	relayv1.RegisterRelayServiceServer(a.server, p.RelayService(busOf))
 	a.reflect(p)
 	return a, p, nil

@@ -2,11 +2,11 @@ package grpcapi
 
 import (
 	"context"
-	"encoding/base64"
 	"slices"
 	"strings"
 
 	"portico/core"
+	"portico/core/policy"
 	porticov1 "portico/proto/portico/v1"
 )
 
@@ -14,18 +14,18 @@ import (
 func (s *service) DeclareQueue(ctx context.Context, req *porticov1.DeclareQueueRequest) (*porticov1.DeclareQueueResponse, error) {
 	wanted := req.GetQueue()
 	if wanted == nil {
-		return nil, core.Errorf(core.CodeInvalid, "the queue is missing")
+		return nil, absent("queue")
 	}
 	cfg, err := queueConfig(wanted)
 	if err != nil {
 		return nil, err
 	}
 	q, created, err := busOf(ctx).DeclareQueue(ctx, cfg)
-	if err != nil {
-		return nil, err
+	if err == nil && q.Config().Owner != "" {
+		err = core.Errorf(core.CodeLocked, "the queue belongs to one connection of another door")
 	}
-	if q.Config().Owner != "" {
-		return nil, core.Errorf(core.CodeLocked, "the queue belongs to one connection of another door")
+	if err != nil {
+		return nil, inField(err, "queue")
 	}
 	return &porticov1.DeclareQueueResponse{Created: created}, nil
 }
@@ -34,11 +34,11 @@ func (s *service) DeclareQueue(ctx context.Context, req *porticov1.DeclareQueueR
 func (s *service) DeleteQueue(ctx context.Context, req *porticov1.DeleteQueueRequest) (*porticov1.DeleteQueueResponse, error) {
 	bus := busOf(ctx)
 	if _, err := bus.Queue(req.GetQueue()); err != nil {
-		return nil, err
+		return nil, inField(err, "queue")
 	}
 	ready, err := bus.DeleteQueue(ctx, req.GetQueue())
 	if err != nil {
-		return nil, err
+		return nil, inField(err, "queue")
 	}
 	return &porticov1.DeleteQueueResponse{Ready: uint64(ready)}, nil
 }
@@ -48,7 +48,7 @@ func (s *service) GetQueue(ctx context.Context, req *porticov1.GetQueueRequest) 
 	bus := busOf(ctx)
 	q, err := bus.Queue(req.GetQueue())
 	if err != nil {
-		return nil, err
+		return nil, inField(err, "queue")
 	}
 	info, err := describe(bus, q)
 	if err != nil {
@@ -57,22 +57,21 @@ func (s *service) GetQueue(ctx context.Context, req *porticov1.GetQueueRequest) 
 	return &porticov1.GetQueueResponse{Info: info}, nil
 }
 
-const maxPage = 1000
+// visibleQueues are those that the caller may consume: the others are not told of.
+func visibleQueues(bus *core.Bus) []*core.Queue {
+	return slices.DeleteFunc(bus.Queues(), func(q *core.Queue) bool { return !bus.Decide(policy.Consume, policy.Resource{Name: q.Name()}).Allowed })
+}
 
 // ListQueues implements PorticoService.
 func (s *service) ListQueues(ctx context.Context, req *porticov1.ListQueuesRequest) (*porticov1.ListQueuesResponse, error) {
-	after, err := base64.RawURLEncoding.DecodeString(req.GetPageToken())
+	after, size, err := pageOf(req)
 	if err != nil {
-		return nil, core.Errorf(core.CodeInvalid, "the page token is not one of ours")
-	}
-	size := int(min(req.GetPageSize(), maxPage))
-	if size == 0 {
-		size = maxPage
+		return nil, err
 	}
 	bus := busOf(ctx)
-	queues := bus.Queues()
+	queues := visibleQueues(bus)
 	if len(after) > 0 {
-		from, found := slices.BinarySearchFunc(queues, string(after), func(q *core.Queue, name string) int {
+		from, found := slices.BinarySearchFunc(queues, after, func(q *core.Queue, name string) int {
 			return strings.Compare(q.Config().Name, name)
 		})
 		if found {
@@ -83,7 +82,7 @@ func (s *service) ListQueues(ctx context.Context, req *porticov1.ListQueuesReque
 	resp := &porticov1.ListQueuesResponse{}
 	if len(queues) > size {
 		queues = queues[:size]
-		resp.NextPageToken = base64.RawURLEncoding.EncodeToString([]byte(queues[size-1].Config().Name))
+		resp.NextPageToken = pageToken(queues[size-1].Config().Name)
 	}
 	for _, q := range queues {
 		if info, err := describe(bus, q); err == nil { // else it has been deleted meanwhile
@@ -118,15 +117,21 @@ func describe(bus *core.Bus, q *core.Queue) (*porticov1.QueueInfo, error) {
 
 // consumable returns a queue that the caller may take messages from.
 func consumable(bus *core.Bus, name string) (*core.Queue, error) {
-	if err := bus.Allow("subscribe", core.QueueSubject(name)); err != nil {
-		return nil, err
+	return queueTo(policy.Consume, bus, name)
+}
+
+// queueTo returns a queue that the caller may do a with.
+func queueTo(a policy.Action, bus *core.Bus, name string) (*core.Queue, error) {
+	if err := bus.May(a, name); err != nil {
+		return nil, inField(err, "queue")
 	}
-	return bus.Queue(name)
+	q, err := bus.Queue(name)
+	return q, inField(err, "queue")
 }
 
 // PurgeQueue implements PorticoService.
 func (s *service) PurgeQueue(ctx context.Context, req *porticov1.PurgeQueueRequest) (*porticov1.PurgeQueueResponse, error) {
-	q, err := consumable(busOf(ctx), req.GetQueue())
+	q, err := queueTo(policy.Purge, busOf(ctx), req.GetQueue())
 	if err != nil {
 		return nil, err
 	}
@@ -137,10 +142,19 @@ func (s *service) PurgeQueue(ctx context.Context, req *porticov1.PurgeQueueReque
 	return &porticov1.PurgeQueueResponse{Purged: uint64(purged)}, nil
 }
 
+// bindError names the field that an error of binding is about: the queue, or else the pattern.
+func bindError(bus *core.Bus, err error, pattern string) error {
+	field := "queue"
+	if bus.Allow("subscribe", pattern) != nil {
+		field = "pattern"
+	}
+	return inField(err, field)
+}
+
 // Bind implements PorticoService.
 func (s *service) Bind(ctx context.Context, req *porticov1.BindRequest) (*porticov1.BindResponse, error) {
 	if err := busOf(ctx).Bind(ctx, core.Binding{Pattern: req.GetPattern(), Queue: req.GetQueue()}); err != nil {
-		return nil, err
+		return nil, bindError(busOf(ctx), err, req.GetPattern())
 	}
 	return &porticov1.BindResponse{}, nil
 }
@@ -148,7 +162,7 @@ func (s *service) Bind(ctx context.Context, req *porticov1.BindRequest) (*portic
 // Unbind implements PorticoService.
 func (s *service) Unbind(ctx context.Context, req *porticov1.UnbindRequest) (*porticov1.UnbindResponse, error) {
 	if err := busOf(ctx).Unbind(ctx, core.Binding{Pattern: req.GetPattern(), Queue: req.GetQueue()}); err != nil {
-		return nil, err
+		return nil, bindError(busOf(ctx), err, req.GetPattern())
 	}
 	return &porticov1.UnbindResponse{}, nil
 }

@@ -98,7 +98,7 @@ func TestDescriptionsThatNoQueueCanHave(t *testing.T) {
 	}{
 		"unknown type":          {&porticov1.Queue{Type: 9}, "queue type 9"},
 		"unknown overflow":      {&porticov1.Queue{Overflow: 9}, "overflow 9"},
-		"priority too high":     {&porticov1.Queue{MaxPriority: 256}, "max_priority 256"},
+		"priority too high":     {&porticov1.Queue{MaxPriority: 256}, "max_priority: 256"},
 		"ttl below zero":        {&porticov1.Queue{MessageTtl: millis(-1)}, "message_ttl -1"},
 		"ttl beyond ten years":  {&porticov1.Queue{MessageTtl: millis(315_360_000_001)}, "message_ttl 315360000001"},
 		"ttl beyond all time":   {&porticov1.Queue{MessageTtl: &durationpb.Duration{Seconds: 315_576_000_000}}, "message_ttl"},

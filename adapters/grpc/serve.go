@@ -18,12 +18,18 @@ type serving struct {
 	bus    *core.Bus
 	window *window
 	box    *outbox[*porticov1.ServeResponse]
+	room   *cancelRoom
 
 	// guarded by mu
 	mu      sync.Mutex
 	lastID  uint64
-	replies map[uint64]string // of requests that may still be answered
-	leaving bool              // the door drains: the stream ends when all have been answered
+	open    map[uint64]asked // requests that may still be answered
+	leaving bool             // the door drains: the stream ends when all have been answered
+}
+
+// asked is a request that waits for its answer.
+type asked struct {
+	reply, cancel string // subjects; cancel may be empty
 }
 
 const failureSize = 128
@@ -42,17 +48,23 @@ func (s *service) Serve(stream grpc.BidiStreamingServer[porticov1.ServeRequest, 
 		bus:     busOf(ctx),
 		window:  newWindow(),
 		box:     newOutbox[*porticov1.ServeResponse](s.cfg),
-		replies: make(map[uint64]string),
+		open:    make(map[uint64]asked),
 	}
-	subscription, err := r.bus.Subscribe(start.GetSubject(), start.GetGroup(), func(m *core.Message) {
+	if r.room, err = s.cancels.join(r.bus.Tenant()); err != nil {
+		return err
+	}
+	defer s.cancels.leave(r.bus.Tenant(), r.room)
+	defer r.forgetAll()
+	subscription, err := r.bus.Serve(start.GetSubject(), start.GetGroup(), func(m *core.Message) {
 		if !r.call(m) {
 			end(errSlowConsumer)
 		}
 	})
 	if err != nil {
-		return err
+		return subscribeError(r.bus, err, "start.subject", start.GetSubject())
 	}
 	defer subscription.Unsubscribe()
+	subscription.OnRefused(end)
 	if err := opened(stream); err != nil {
 		return err
 	}
@@ -70,16 +82,55 @@ func (r *serving) call(m *core.Message) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	id := r.lastID + 1
-	call := &porticov1.ServeResponse{Frame: &porticov1.ServeResponse_Call{Call: &porticov1.ServeCall{Id: id, Message: toProto(m)}}}
-	if !r.box.offer(call, weigh(m)) {
+	call := &porticov1.ServeCall{Id: id, Message: toProto(m), Timeout: timeoutOf(m)}
+	delete(call.Message.Headers, core.HeaderDeadline) // timeout and cancelled say it
+	delete(call.Message.Headers, core.HeaderCancel)
+	if !r.box.offer(&porticov1.ServeResponse{Frame: &porticov1.ServeResponse_Call{Call: call}}, weigh(m)) {
 		return false
 	}
 	r.lastID = id
 	if m.Reply != "" {
-		r.replies[id] = m.Reply
+		a := asked{reply: m.Reply, cancel: cancelSubject(m)}
+		r.open[id] = a
+		if a.cancel != "" {
+			r.room.await(a.cancel, r, func() { r.cancelled(id) })
+		}
 	}
-	delete(r.replies, id-uint64(r.cfg.HeldMessages)) // its requester has long given up
+	r.forget(id - uint64(r.cfg.HeldMessages)) // its requester has long given up
 	return true
+}
+
+// forget drops a request. It needs mu.
+func (r *serving) forget(id uint64) (a asked, ok bool) {
+	if a, ok = r.open[id]; ok {
+		delete(r.open, id)
+		if a.cancel != "" {
+			r.room.forget(a.cancel, r)
+		}
+	}
+	return a, ok
+}
+
+func (r *serving) forgetAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.open {
+		r.forget(id)
+	}
+}
+
+// cancelled tells the client that nobody waits for an answer any more. A client that does not read is not told: it would not hear of it.
+func (r *serving) cancelled(id uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.open[id]; !ok {
+		return
+	}
+	delete(r.open, id)
+	r.box.offer(&porticov1.ServeResponse{Frame: &porticov1.ServeResponse_Cancelled{Cancelled: &porticov1.ServeCancelled{Id: id}}}, failureSize)
+	if r.leaving && len(r.open) == 0 {
+		r.box.finish(errDraining)
+	}
 }
 
 // read sends answers until the client half-closes.
@@ -94,7 +145,7 @@ func (r *serving) read(ctx context.Context) error {
 
 func (r *serving) answer(ctx context.Context, answer *porticov1.ServeAnswer) error {
 	if answer == nil {
-		return core.Errorf(core.CodeInvalid, "after the first frame all must be answers")
+		return badField("frame", "after the first frame all must be answers")
 	}
 	id := answer.GetId()
 	m, err := fromProto(answer.GetMessage())
@@ -104,7 +155,7 @@ func (r *serving) answer(ctx context.Context, answer *porticov1.ServeAnswer) err
 	}
 	reply, ok := r.reply(id)
 	if !ok {
-		r.refuse(id, core.Errorf(core.CodeNotFound, "no such request waits for an answer"))
+		r.refuse(id, &refusal{core.Errorf(core.CodeNotFound, "no such request waits for an answer"), "answer.id"})
 		return nil
 	}
 	m.Subject, m.Reply = reply, ""
@@ -128,9 +179,8 @@ func (r *serving) answer(ctx context.Context, answer *porticov1.ServeAnswer) err
 func (r *serving) reply(id uint64) (string, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	reply, ok := r.replies[id]
-	delete(r.replies, id)
-	return reply, ok
+	a, ok := r.forget(id)
+	return a.reply, ok
 }
 
 func (r *serving) refuse(id uint64, err error) {
@@ -150,7 +200,7 @@ func (r *serving) leave() {
 func (r *serving) answered() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leaving && len(r.replies) == 0 {
+	if r.leaving && len(r.open) == 0 {
 		r.box.finish(errDraining)
 	}
 }

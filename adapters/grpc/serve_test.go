@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 func metadataContext(ctx context.Context, pairs ...string) context.Context {
@@ -116,10 +117,39 @@ func TestRequestTimesOut(t *testing.T) {
 	r := h.serve("slow", "")
 	_, err := h.client.Request(context.WithoutCancel(h.ctx()), &porticov1.RequestRequest{Message: message("slow", "x")})
 	want(t, err, codes.DeadlineExceeded, "timeout")
-	r.answer(r.call().GetId(), message("", "too late")) // and is passed over
-	r.answer(99, message("", "x"))
-	if f := r.failure(); f.GetId() != 99 {
-		t.Errorf("failure %v", f)
+	call := r.call()
+	if left := call.GetTimeout().AsDuration(); left <= 0 || left > 50*time.Millisecond {
+		t.Errorf("the responder has %v", left)
+	}
+	if resp, err := r.Recv(); err != nil || resp.GetCancelled().GetId() != call.GetId() {
+		t.Errorf("the responder is not told that nobody waits: %v, %v", resp, err)
+	}
+	for _, id := range []uint64{call.GetId(), 99} {
+		r.answer(id, message("", "too late"))
+		f := r.failure()
+		if f.GetId() != id || f.GetFailure().GetReason() != "not-found" || f.GetFailure().GetField() != "answer.id" {
+			t.Errorf("failure %v", f)
+		}
+	}
+}
+
+func TestCancelledRequestReachesTheResponder(t *testing.T) {
+	h := start(t)
+	r := h.serve("slow", "")
+	ctx, cancel := context.WithCancel(h.ctx())
+	replies := h.request(ctx, message("slow", "x"))
+	call := r.call()
+	cancel()
+	if got := <-replies; status.Code(got.err) != codes.Canceled {
+		t.Errorf("the requester got %v", got.err)
+	}
+	if resp, err := r.Recv(); err != nil || resp.GetCancelled().GetId() != call.GetId() {
+		t.Errorf("the responder got %v, %v", resp, err)
+	}
+	replies = h.request(h.ctx(), message("slow", "y")) // the stream goes on
+	r.answer(r.call().GetId(), message("", "z"))
+	if got := <-replies; got.err != nil || string(got.message.GetData()) != "z" {
+		t.Errorf("answer %v, %v", got.message, got.err)
 	}
 }
 
@@ -223,4 +253,25 @@ func TestServeHalfClosedEndsInPeace(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 	h.eventually("nobody serves", func() bool { return !h.bus.Interest("math") })
+}
+
+// TestEveryResponderHearsThatNobodyWaits: responders of several groups get a request, and all are told that its requester has gone.
+func TestEveryResponderHearsThatNobodyWaits(t *testing.T) {
+	h := start(t)
+	responders := []*responder{h.serve("s", "one"), h.serve("s", "two")}
+	ctx, cancel := context.WithCancel(h.ctx())
+	defer cancel()
+	h.request(ctx, message("s", "x"))
+	for _, r := range responders {
+		r.call()
+	}
+	cancel()
+	for i, r := range responders {
+		timeout := time.AfterFunc(20*time.Second, func() { t.Errorf("responder %d is not told", i); h.drain() })
+		resp, err := r.Recv()
+		timeout.Stop()
+		if err != nil || resp.GetCancelled() == nil {
+			t.Errorf("responder %d: %v, %v", i, resp, err)
+		}
+	}
 }

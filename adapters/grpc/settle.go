@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"portico/core"
 	"portico/core/queue"
 	porticov1 "portico/proto/portico/v1"
 
@@ -14,14 +13,14 @@ import (
 const maxLease = 24 * time.Hour
 
 // leaseOf checks a lease. Without one it is 0, if that is allowed.
-func leaseOf(d *durationpb.Duration, optional bool) (time.Duration, error) {
+func leaseOf(field string, d *durationpb.Duration, optional bool) (time.Duration, error) {
 	if d == nil && optional {
 		return 0, nil
 	}
 	if lease := d.AsDuration(); d.CheckValid() == nil && lease >= time.Millisecond && lease <= maxLease {
 		return lease, nil
 	}
-	return 0, core.Errorf(core.CodeInvalid, "a lease must be of 1 ms to %v", maxLease)
+	return 0, badField(field, "want 1 ms to %v", maxLease)
 }
 
 // settle settles deliveries and answers when that is durable. Leased deliveries are settled one by one, since each may have
@@ -50,7 +49,7 @@ func (c *consuming) settleBatch(ids []uint64, handles []queue.Handle, outcome qu
 	c.queue.Settle(outcome, handles, func(err error) {
 		answer := settled(ids)
 		if err != nil {
-			answer = failed(ids, err)
+			answer = failed(ids, inField(err, "ids"))
 		} else if outcome == queue.Ack {
 			c.metrics.Acks.Add(float64(len(ids)))
 		}
@@ -83,7 +82,7 @@ func (c *consuming) take(ids []uint64) (known []uint64, handles []queue.Handle, 
 // known returns those of ids that are open, each once, and answers the others with a failure.
 func (c *consuming) known(ids []uint64) ([]uint64, error) {
 	if len(ids) > maxIDs {
-		return nil, core.Errorf(core.CodeInvalid, "%d ids in a frame: at most %d are allowed", len(ids), maxIDs)
+		return nil, badField("ids", "%d of them: at most %d are allowed", len(ids), maxIDs)
 	}
 	known := make([]uint64, 0, len(ids))
 	seen := make(map[uint64]bool, len(ids))
@@ -102,19 +101,19 @@ func (c *consuming) known(ids []uint64) ([]uint64, error) {
 	}
 	c.mu.Unlock()
 	if len(unknown) > 0 {
-		c.answer(failed(unknown, queue.ErrStale), unknown)
+		c.answer(failed(unknown, inField(queue.ErrStale, "ids")), unknown)
 	}
 	return known, nil
 }
 
 // extend lengthens leases and answers.
 func (c *consuming) extend(req *porticov1.ConsumeExtend) error {
-	lease, err := leaseOf(req.GetLease(), false)
+	lease, err := leaseOf("extend.lease", req.GetLease(), false)
 	if err != nil {
 		return err
 	}
 	if !c.leased {
-		return core.Errorf(core.CodeInvalid, "this stream has no leases to extend")
+		return badField("extend", "this stream has no leases")
 	}
 	known, err := c.known(req.GetIds())
 	if err != nil {
@@ -123,7 +122,7 @@ func (c *consuming) extend(req *porticov1.ConsumeExtend) error {
 	var extended []uint64
 	for _, id := range known {
 		if err := c.extendOne(id, lease); err != nil {
-			c.answer(failed([]uint64{id}, err), nil)
+			c.answer(failed([]uint64{id}, inField(err, "ids")), nil)
 			continue
 		}
 		extended = append(extended, id)

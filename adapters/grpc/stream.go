@@ -47,7 +47,7 @@ func firstFrame[F, S any](from source[F], start func(*F) *S) (*S, error) {
 	if s := start(frame); s != nil {
 		return s, nil
 	}
-	return nil, core.Errorf(core.CodeInvalid, "the first frame must be start")
+	return nil, badField("start", "the first frame must be start")
 }
 
 // readFrames hands frames to take, each when room says that there is room for what it leads to, until the client half-closes (nil).

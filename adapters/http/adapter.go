@@ -13,6 +13,7 @@ import (
 
 	"portico/adapters/http/webhook"
 	"portico/core"
+	"portico/core/certs"
 
 	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/semaphore"
@@ -32,18 +33,22 @@ const (
 
 // Config is what the HTTP door needs.
 type Config struct {
-	Listen         string                   // address, such as 127.0.0.1:8080; port 0 for any
-	WebSocket      http.Handler             // mounted at /ws, and for upgrades elsewhere (see forWebSocket); nil: none
-	Web            fs.FS                    // assets served at "/"; nil: none
-	AllowedOrigins []string                 // of other origins whose pages may use the door, such as https://app.example.com; no wildcards
-	Doors          func() map[string]string // address by name of the doors beside this one; nil: not told. It is called by any number of goroutines once Serve runs.
-	Extensions     map[string]Extension     // parts of the REST surface by their name below /v1, such as "amqp"; not a name that this door uses itself
-	Webhooks       *webhook.Courier         // outbound webhooks, which somebody else serves; nil: none
-	Hooks          []Hook                   // sources of webhooks that are always there; others come and go by REST
-	MaxBody        int64                    // bytes of a message's body; 0: core's MaxMessage
-	MaxConnections int                      // connections at once, those that became WebSockets included; above, new ones wait in the kernel. 0: 8192
-	BodyTimeout    time.Duration            // a body must come within this, plus the time that it takes at 64 KiB/s. 0: 30 s
-	WriteTimeout   time.Duration            // a client that takes nothing of its event stream for so long is gone. 0: 10 s
+	Listen         string                                        // address, such as 127.0.0.1:8080; port 0 for any
+	TLS            certs.Door                                    // the zero value: none is spoken
+	AdminListen    string                                        // an address of its own for what is administrative, which is not at Listen then; "": none
+	WebSocket      http.Handler                                  // mounted at /ws, and for upgrades elsewhere (see forWebSocket); nil: none
+	RPC            http.Handler                                  // gRPC services by Connect and gRPC-Web, mounted at /portico.v1.*/; nil: none
+	Web            fs.FS                                         // assets served at "/"; nil: none
+	AllowedOrigins []string                                      // of other origins whose pages may use the door, such as https://app.example.com; no wildcards
+	Doors          func() map[string]string                      // address by name of the doors beside this one; nil: not told. It is called by any number of goroutines once Serve runs.
+	Extensions     map[string]Extension                          // parts of the REST surface by their name below /v1, such as "amqp"; not a name that this door uses itself
+	Webhooks       *webhook.Courier                              // outbound webhooks, which somebody else serves; nil: none
+	Reload         func() (changed, restart []string, err error) // reads the configuration again and puts it in force; nil: there is none to read
+	Hooks          []Hook                                        // sources of webhooks that are always there; others come and go by REST
+	MaxBody        int64                                         // bytes of a message's body; 0: core's MaxMessage
+	MaxConnections int                                           // connections at once, those that became WebSockets included; above, new ones wait in the kernel. 0: 8192
+	BodyTimeout    time.Duration                                 // a body must come within this, plus the time that it takes at 64 KiB/s. 0: 30 s
+	WriteTimeout   time.Duration                                 // a client that takes nothing of its event stream for so long is gone. 0: 10 s
 }
 
 // Adapter is the HTTP door.
@@ -53,6 +58,7 @@ type Adapter struct {
 	log       *slog.Logger
 	metrics   *core.DoorMetrics
 	websocket http.Handler
+	reload    func() (changed, restart []string, err error) // nil: there is nothing to reload
 	doors     func() map[string]string
 	document  func() (*document, error) // made when it is asked for first
 	maxBody   int64
@@ -68,6 +74,8 @@ type Adapter struct {
 	origins        *http.CrossOriginProtection
 	listener       net.Listener
 	server         *http.Server
+	adminListener  net.Listener // nil: none, and so is the next
+	adminServer    *http.Server
 	frames         frames    // what subscribers share
 	buffers        sync.Pool // of *[]byte, for their writes
 	serving        *serving
@@ -92,7 +100,7 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	a := &Adapter{
 		gateway: g, log: log, metrics: g.Door(door), websocket: cfg.WebSocket, maxBody: cfg.MaxBody,
 		sealer: newSealer(), bodies: semaphore.NewWeighted(bodyMemory), origins: http.NewCrossOriginProtection(),
-		inflight: newInflight(), serving: newServing(), packers: newPackers(), rest: newRestState(), hooks: hooks, webhooks: cfg.Webhooks,
+		reload: cfg.Reload, inflight: newInflight(), serving: newServing(), packers: newPackers(), rest: newRestState(), hooks: hooks, webhooks: cfg.Webhooks,
 	}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.draining = a.stopping.Done()
@@ -114,14 +122,24 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	a.listener = newLimitListener(listener, cfg.MaxConnections)
-	a.server = &http.Server{
-		Handler: handler, ConnContext: withSession, ConnState: a.count, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, WriteTimeout: answerTimeout, MaxHeaderBytes: maxHeaderBytes,
+	a.listener = cfg.TLS.Listener(newLimitListener(g.Gate().Listener(listener, tooMany(cfg.TLS)), cfg.MaxConnections), "h2", "http/1.1")
+	if err := errors.Join(a.openAdmin(cfg, handler, log), g.WatchTenants(a.sealer)); err != nil {
+		return nil, errors.Join(err, a.close())
 	}
-	system := g.System()
-	system.OnQueueDeleted(func(name string) { a.sealer.forget(name, system.Lookup) })
+	if a.adminServer != nil {
+		handler = withoutAdmin(handler)
+	}
+	a.server = a.newServer(handler, log)
 	return a, nil
+}
+
+// protocols are HTTP/1.1 and, for gRPC calls that stream both ways, HTTP/2; without TLS by those clients that know that it is spoken.
+func protocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetHTTP2(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
 }
 
 // Addr is the address that the door listens on.
@@ -129,11 +147,11 @@ func (a *Adapter) Addr() string { return a.listener.Addr().String() }
 
 // Serve implements core.Adapter.
 func (a *Adapter) Serve(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- a.server.Serve(a.listener) }()
+	served, addresses := a.begin()
 	select {
 	case err := <-served:
 		a.stop()
+		err = errors.Join(err, a.close())
 		a.taken.cut()
 		a.inflight.wait()
 		return fmt.Errorf("http: serve: %w", err)
@@ -144,11 +162,10 @@ func (a *Adapter) Serve(ctx context.Context) error {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.gateway.DrainTimeout())
 	defer cancel()
 	context.AfterFunc(limit, a.taken.cut)
-	err := a.server.Shutdown(limit)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = a.server.Close()
+	err := a.shutdown(limit)
+	for range addresses {
+		<-served //nolint:errcheck // http.ErrServerClosed, always, after Shutdown or Close
 	}
-	<-served //nolint:errcheck // http.ErrServerClosed, always, after Shutdown or Close
 	a.inflight.wait()
 	if err != nil {
 		return fmt.Errorf("http: drain: %w", err)
@@ -159,11 +176,15 @@ func (a *Adapter) Serve(ctx context.Context) error {
 // handler puts what concerns every request around the routes. A WebSocket is not counted in flight: it outlives its
 // request, and its own adapter waits for it.
 func (a *Adapter) handler(cfg Config) (http.Handler, error) {
-	routes, err := a.crossOrigin(cfg.AllowedOrigins, a.routes(cfg))
+	routes, err := a.crossOrigin(cfg.AllowedOrigins, a.withRPC(cfg.RPC, a.routes(cfg)))
 	if err != nil {
 		return nil, err
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.gateway.Open() && !ownName(r.Host) {
+			misdirected(w, r.Host)
+			return
+		}
 		if a.websocket != nil && forWebSocket(r) {
 			a.websocket.ServeHTTP(w, r)
 			return

@@ -44,6 +44,7 @@ func (a *Adapter) crossOrigin(origins []string, next http.Handler) (http.Handler
 		ExposedHeaders: []string{
 			"ETag", "Link", "Location", "Retry-After", "Preference-Applied", "Content-Encoding", "Content-Range", "Repr-Digest", "Last-Modified", "Portico-Token", "Portico-Attempt",
 			"Portico-Redelivered", "Portico-Subject", "Portico-Reply", "Portico-Sequence", "Portico-Revision", "Portico-Message-Id", "Portico-Correlation-Id", "Portico-Type",
+			"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin",
 		},
 		MaxAge:               int((10 * time.Minute).Seconds()),
 		OptionsSuccessStatus: http.StatusNoContent,

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"portico/core"
+	gate "portico/core/limits"
 
 	"github.com/gin-gonic/gin"
 )
@@ -137,6 +138,9 @@ func problemOf(err error) problem {
 	if e.Code == core.CodeInternal {
 		detail = "" // nothing internal leaves
 	}
+	if errors.Is(err, gate.ErrMessageRate) {
+		row = status{http.StatusTooManyRequests, "Too many requests"}
+	}
 	p := problem{Type: "urn:portico:problem:" + e.Code.String(), Title: row.title, Status: row.number, Detail: detail, Code: e.Code.String()}
 	if r, ok := errors.AsType[*refusal](err); ok {
 		p.Errors = r.fields
@@ -165,6 +169,7 @@ func (a *Adapter) problem(c *gin.Context, p problem) {
 	switch p.Status {
 	case http.StatusUnauthorized:
 		c.Header("WWW-Authenticate", `Basic realm="portico", charset="UTF-8"`)
+		c.Writer.Header().Add("WWW-Authenticate", `Bearer realm="portico"`)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		if c.Writer.Header().Get("Retry-After") == "" {
 			c.Header("Retry-After", "1")

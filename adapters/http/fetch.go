@@ -218,7 +218,7 @@ func (a *Adapter) handOver(c *gin.Context, q *core.Queue, o order, p *pull) erro
 // leave ends the fetch's part in its queue before the client is told: an auto-delete queue that it was the last consumer of is gone then, and so is its incarnation.
 func (a *Adapter) leave(c *gin.Context, q *core.Queue) {
 	busOf(c).DeleteIdle(q)
-	a.sealer.forget(q.Name(), busOf(c).Lookup)
+	a.sealer.forget(busOf(c), q.Name())
 }
 
 // Envelope is event under a name that reflection shows where it is embedded.

@@ -81,6 +81,8 @@ func messageName(name string) (string, error) {
 	switch {
 	case travels(lower):
 		return lower, nil
+	case name == tenantHeader:
+		return "", nil
 	case reserved(lower):
 		return "", badField("header."+name, "no header of the gateway's own and no command to the bus", "")
 	case !strings.HasPrefix(name, userPrefix):

@@ -72,11 +72,12 @@ func TestMetrics(t *testing.T) {
 
 func TestAssets(t *testing.T) {
 	d := open(t, httpapi.Config{Web: fstest.MapFS{
-		"index.html": {Data: []byte("<p>page")}, "app.js": {Data: []byte("1")}, "dir/x.css": {Data: []byte("a{}")},
+		"index.html": {Data: []byte("<p>page")}, "app.js": {Data: []byte("1")}, "dir/x.css": {Data: []byte("a{}")}, "client/portico.js": {Data: []byte("2")},
 	}})
-	for path, body := range map[string]string{"/": "<p>page", "/app.js": "1", "/dir/x.css": "a{}"} {
+	for path, body := range map[string]string{"/": "<p>page", "/app.js": "1", "/dir/x.css": "a{}", "/client/portico.js": "2"} {
 		a := d.do("GET", path, "")
-		if a.status != 200 || string(a.body) != body || !strings.Contains(a.header.Get("Content-Security-Policy"), "default-src 'self'") {
+		importable := a.header.Get("Access-Control-Allow-Origin") == "*"
+		if a.status != 200 || string(a.body) != body || !strings.Contains(a.header.Get("Content-Security-Policy"), "default-src 'self'") || importable != strings.HasPrefix(path, "/client/") {
 			t.Errorf("%s: %d %q %v", path, a.status, a.body, a.header)
 		}
 	}

@@ -74,7 +74,7 @@ func (h *hook) allowed(bus *core.Bus) error {
 	if err != nil {
 		return err
 	}
-	if bus.Allow(appending, subject) != nil {
+	if bus.Allow("publish", subject) != nil {
 		return core.Errorf(core.CodePermissionDenied, "this needs the permission to publish on everything that %s can be", h.source.Subject)
 	}
 	return nil

@@ -30,10 +30,15 @@ func (a *Adapter) recover(c *gin.Context) {
 // guard keeps a browser from taking a message's payload for a page of this origin.
 func guard() gin.HandlerFunc {
 	nosniff, sandbox := []string{"nosniff"}, []string{"default-src 'none'; sandbox"} // shared by all answers; replaced by some, changed by none
+	deny, silent, always := []string{"DENY"}, []string{"no-referrer"}, []string{"max-age=31536000"}
 	return func(c *gin.Context) {
 		h := c.Writer.Header()
 		h["X-Content-Type-Options"] = nosniff
 		h["Content-Security-Policy"] = sandbox
+		h["X-Frame-Options"], h["Referrer-Policy"] = deny, silent
+		if c.Request.TLS != nil {
+			h["Strict-Transport-Security"] = always
+		}
 	}
 }
 
@@ -43,6 +48,9 @@ func (a *Adapter) sameOrigin(c *gin.Context) {
 		a.fail(c, &core.Error{Code: core.CodePermissionDenied, Detail: "a page of another origin may not do that", Err: err})
 	}
 }
+
+// library is the folder of web with the library for browsers.
+const library = "client/"
 
 // assets answers whatever no route is there for: with a file of web, else with 404.
 func (a *Adapter) assets(web fs.FS) gin.HandlerFunc {
@@ -59,7 +67,9 @@ func (a *Adapter) assets(web fs.FS) gin.HandlerFunc {
 		}
 		h := c.Writer.Header()
 		h.Set("Content-Security-Policy", "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("Referrer-Policy", "no-referrer")
+		if strings.HasPrefix(name, library) && h.Get("Access-Control-Allow-Origin") == "" {
+			h.Set("Access-Control-Allow-Origin", "*") // pages of other origins may import it; what they may do with it is checked when they connect
+		}
 		c.Status(http.StatusOK) // gin begins with 404 here
 		files.ServeHTTP(c.Writer, c.Request)
 	}

@@ -140,6 +140,9 @@ func (m *maker) problems(op *huma.Operation, codes []core.Code, also []int) {
 	for _, code := range codes {
 		s := statuses[code]
 		titles[s.number] = append(titles[s.number], "`"+code.String()+"`")
+		if code == core.CodeResourceExhausted { // of a user that is too fast
+			titles[http.StatusTooManyRequests] = append(titles[http.StatusTooManyRequests], "`"+code.String()+"`")
+		}
 	}
 	for _, status := range also {
 		titles[status] = append(titles[status], http.StatusText(status))

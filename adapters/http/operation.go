@@ -110,8 +110,8 @@ func (a *Adapter) operations() []operation {
 	return slices.Concat(
 		a.publishOperations(),
 		a.liveOperations(),
-		a.hookOperations(),
-		a.webhookOperations(),
+		a.ofDefaultTenant(a.hookOperations()),
+		a.ofDefaultTenant(a.webhookOperations()),
 		a.eventOperations(),
 		a.queueOperations(),
 		a.settleOperations(),
@@ -119,6 +119,9 @@ func (a *Adapter) operations() []operation {
 		a.streamOperations(),
 		a.kvOperations(),
 		a.objectOperations(),
+		a.tenantOperations(),
+		a.userOperations(),
+		a.permissionOperations(),
 		a.systemOperations(),
 	)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/core"
+	"portico/core/policy"
 )
 
 // queueName is the parameter of every path below a queue.
@@ -48,24 +49,24 @@ func (a *Adapter) queueOperations() []operation {
 			fails: []core.Code{core.CodeLocked, core.CodePreconditionFailed, core.CodeResourceExhausted},
 		},
 		{
-			id: "getQueue", method: http.MethodGet, path: "/v1/queues/{q}", tag: tagQueues, handle: a.withQueue(consuming, a.show),
+			id: "getQueue", method: http.MethodGet, path: "/v1/queues/{q}", tag: tagQueues, handle: a.withQueue(policy.Consume, a.show),
 			summary: "Describe a queue", params: []param{queueName()},
 			answers: map[int]answer{http.StatusOK: {description: "The queue", body: shown}}, fails: gone,
 		},
 		{
-			id: "deleteQueue", method: http.MethodDelete, path: "/v1/queues/{q}", tag: tagQueues, handle: a.withQueue(consuming, a.remove),
+			id: "deleteQueue", method: http.MethodDelete, path: "/v1/queues/{q}", tag: tagQueues, handle: a.withQueue(policy.Delete, a.remove),
 			summary: "Delete a queue", description: "With everything that it holds.", params: []param{queueName()},
 			answers: okJSON("It is gone", removed{}, nil), fails: gone,
 		},
 		{
-			id: "appendMessage", method: http.MethodPost, path: "/v1/queues/{q}/messages", tag: tagQueues, handle: a.withQueue(appending, a.appendMessage),
+			id: "appendMessage", method: http.MethodPost, path: "/v1/queues/{q}/messages", tag: tagQueues, handle: a.withQueue(policy.Append, a.appendMessage),
 			summary: "Put a message into a queue", params: append([]param{queueName(), idempotencyKey()}, messageParams()...),
 			description: "As publish, but into this queue alone.", request: rawBody("The payload"),
 			answers: map[int]answer{http.StatusCreated: {description: "The queue keeps it", body: jsonOf(receipt{}, receipt{Queues: 1})}},
 			fails:   append([]core.Code{core.CodeTimeout, core.CodeResourceExhausted, core.CodePreconditionFailed}, gone...),
 		},
 		{
-			id: "purgeQueue", method: http.MethodDelete, path: "/v1/queues/{q}/messages", tag: tagQueues, handle: a.withQueue(consuming, a.purge),
+			id: "purgeQueue", method: http.MethodDelete, path: "/v1/queues/{q}/messages", tag: tagQueues, handle: a.withQueue(policy.Purge, a.purge),
 			summary: "Empty a queue", description: "What is ready is removed; what is held stays.", params: []param{queueName()},
 			answers: okJSON("It is empty", purged{}, nil), fails: append([]core.Code{core.CodeUnimplemented}, gone...),
 		},
@@ -76,7 +77,7 @@ func (a *Adapter) queueOperations() []operation {
 func (a *Adapter) settleOperations() []operation {
 	settling := func(id, summary, description string, handle func(*Adapter) ginQueueHandler, request any) operation {
 		return operation{
-			id: id, method: http.MethodPost, path: "/v1/queues/{q}/" + id, tag: tagQueues, handle: a.withQueue(consuming, handle(a)),
+			id: id, method: http.MethodPost, path: "/v1/queues/{q}/" + id, tag: tagQueues, handle: a.withQueue(policy.Consume, handle(a)),
 			summary: summary, description: description, params: []param{queueName(), jsonEncoding()},
 			request: jsonOf(request, map[string]any{"tokens": []string{"AAAAAAAAAAEAAAAAAAAAAQAAAAGlDe6HTaVnd2lpKYsXVr0i"}}),
 			answers: okJSON("All of them are settled", results{}, nil),
@@ -95,7 +96,7 @@ func (a *Adapter) settleOperations() []operation {
 
 func (a *Adapter) fetchOperation() operation {
 	return operation{
-		id: "fetch", method: http.MethodPost, path: "/v1/queues/{q}/fetch", tag: tagQueues, handle: a.withQueue(consuming, a.fetch),
+		id: "fetch", method: http.MethodPost, path: "/v1/queues/{q}/fetch", tag: tagQueues, handle: a.withQueue(policy.Consume, a.fetch),
 		summary: "Borrow messages",
 		description: "Each is held for the caller until it is settled by its token, or until its lease runs out. With `raw=1` or `Accept: application/octet-stream` " +
 			"one message comes as the body, with `Accept: application/vnd.portico.message+json` one in its JSON form.",
@@ -135,21 +136,21 @@ func (a *Adapter) bindingOperations() []operation {
 	gone := []core.Code{core.CodeNotFound, core.CodeLocked}
 	return []operation{
 		{
-			id: "listBindings", method: http.MethodGet, path: "/v1/queues/{q}/bindings", tag: tagBindings, handle: a.withQueue(consuming, a.bindings),
+			id: "listBindings", method: http.MethodGet, path: "/v1/queues/{q}/bindings", tag: tagBindings, handle: a.withQueue(policy.Consume, a.bindings),
 			summary: "List a queue's bindings", params: append([]param{queueName()}, pageParams()...), answers: pageAnswer(bindingList{}), fails: gone,
 		},
 		{
-			id: "getBinding", method: http.MethodGet, path: "/v1/queues/{q}/bindings/{pattern}", tag: tagBindings, handle: a.withQueue(consuming, a.binding),
+			id: "getBinding", method: http.MethodGet, path: "/v1/queues/{q}/bindings/{pattern}", tag: tagBindings, handle: a.withQueue(policy.Consume, a.binding),
 			summary: "See whether a binding is there", params: []param{queueName(), pattern},
 			answers: okJSON("It is there", bound{}, bound{"jobs", "orders.*"}), fails: gone,
 		},
 		{
-			id: "bind", method: http.MethodPut, path: "/v1/queues/{q}/bindings/{pattern}", tag: tagBindings, handle: a.withQueue(consuming, a.bind),
+			id: "bind", method: http.MethodPut, path: "/v1/queues/{q}/bindings/{pattern}", tag: tagBindings, handle: a.withQueue(policy.Bind, a.bind),
 			summary: "Bind a queue to subjects", description: "What is published there goes into the queue from now on.",
 			params: []param{queueName(), pattern}, answers: noContent("It is bound, or was"), fails: append([]core.Code{core.CodeResourceExhausted}, gone...),
 		},
 		{
-			id: "unbind", method: http.MethodDelete, path: "/v1/queues/{q}/bindings/{pattern}", tag: tagBindings, handle: a.withQueue(consuming, a.unbind),
+			id: "unbind", method: http.MethodDelete, path: "/v1/queues/{q}/bindings/{pattern}", tag: tagBindings, handle: a.withQueue(policy.Bind, a.unbind),
 			summary: "Take a binding away", params: []param{queueName(), pattern}, answers: noContent("It is not bound, or was not"), fails: gone,
 		},
 	}

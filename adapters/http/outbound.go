@@ -25,8 +25,9 @@ type outbound struct {
 	mu      sync.Mutex // guards the rest
 	queue   []*frame
 	bytes   int
-	full    bool // it was full, and its policy is to close: what follows is lost
-	dropped int  // since the last take
+	full    bool  // it was full, and its policy is to close: what follows is lost
+	dropped int   // since the last take
+	refused error // why nothing more comes; nil: it does
 }
 
 func newOutbound(slow slowPolicy) *outbound {
@@ -40,6 +41,17 @@ func (o *outbound) push(x *frame) {
 		o.queue = append(o.queue, x)
 		o.bytes += len(x.message.Data)
 	}
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// refuse ends the stream behind what waits: the subscriber may not have more.
+func (o *outbound) refuse(reason error) {
+	o.mu.Lock()
+	o.refused = reason
 	o.mu.Unlock()
 	select {
 	case o.wake <- struct{}{}:
@@ -72,12 +84,13 @@ type taken struct {
 	frames  []*frame
 	dropped int // messages that are missing: before frames with drop-oldest, behind them with drop-newest
 	full    bool
+	refused error
 }
 
 func (o *outbound) take() taken {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t := taken{o.queue, o.dropped, o.full}
+	t := taken{o.queue, o.dropped, o.full, o.refused}
 	o.queue, o.bytes, o.dropped = nil, 0, 0
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/core"
+	"portico/core/policy"
 
 	"github.com/gin-gonic/gin"
 )
@@ -27,7 +28,7 @@ func (a *Adapter) declare(c *gin.Context) {
 		a.fail(c, err)
 		return
 	}
-	if err := busOf(c).Allow(consuming, core.QueueSubject(c.Param("q"))); err != nil {
+	if err := busOf(c).May(policy.Declare, c.Param("q")); err != nil {
 		a.fail(c, err)
 		return
 	}
@@ -56,16 +57,10 @@ func (a *Adapter) described(c *gin.Context, status int, q *core.Queue) {
 	c.JSON(status, d)
 }
 
-// What an identity needs to be allowed on a queue's subject (core.QueueSubject).
-const (
-	appending = "publish"
-	consuming = "subscribe" // and changing
-)
-
 // withQueue hands the queue that the path names to f, or answers 403 or 404.
-func (a *Adapter) withQueue(action string, f func(*gin.Context, *core.Queue)) gin.HandlerFunc {
+func (a *Adapter) withQueue(action policy.Action, f func(*gin.Context, *core.Queue)) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if err := busOf(c).Allow(action, core.QueueSubject(c.Param("q"))); err != nil {
+		if err := busOf(c).May(action, c.Param("q")); err != nil {
 			a.fail(c, err)
 			return
 		}
@@ -95,7 +90,7 @@ func (a *Adapter) list(c *gin.Context) {
 		return
 	}
 	all := busOf(c).Queues()
-	all = slices.DeleteFunc(all, func(q *core.Queue) bool { return busOf(c).Allow(consuming, core.QueueSubject(q.Name())) != nil })
+	all = slices.DeleteFunc(all, func(q *core.Queue) bool { return busOf(c).May(policy.Consume, q.Name()) != nil })
 	l := queueList{Queues: make([]description, 0, min(len(all), p.limit))}
 	all, l.Next = pageOf(c, p, all, (*core.Queue).Name)
 	for _, q := range all {

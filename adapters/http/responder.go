@@ -33,7 +33,7 @@ func newServing() *serving {
 
 // token seals reply subjects for one user.
 func (s *serving) token(b *core.Bus) lease {
-	return lease{key: s.key, user: b.User(), consumer: "serve"}
+	return lease{key: s.key, tenant: b.Tenant(), user: b.User(), consumer: "serve"}
 }
 
 // responder is one session. When as much waits as may, it unsubscribes until there is room: requests go to another of its group then, or are told at once that nobody takes them.
@@ -57,7 +57,7 @@ type responder struct {
 
 // enter returns the session of that id, if it is there and of the same subject, group and user; else a new one. The caller must call leave.
 func (s *serving) enter(b *core.Bus, subject, group, id string) (*responder, error) {
-	if r := s.find(b.User(), id); r != nil && r.subject == subject && r.group == group && r.arrive() {
+	if r := s.find(b, id); r != nil && r.subject == subject && r.group == group && r.arrive() {
 		return r, nil
 	}
 	r := &responder{all: s, id: rand.Text(), bus: b, subject: subject, group: group, wake: make(chan struct{}, 1), polls: 1}
@@ -83,19 +83,19 @@ func (s *serving) add(r *responder) error {
 	return nil
 }
 
-// find returns a user's session.
-func (s *serving) find(user, id string) *responder {
+// find returns a session of the same user in the same tenant.
+func (s *serving) find(b *core.Bus, id string) *responder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.open[id]; r != nil && r.bus.User() == user {
+	if r := s.open[id]; r != nil && r.bus.User() == b.User() && r.bus.Tenant() == b.Tenant() {
 		return r
 	}
 	return nil
 }
 
 // end ends a user's session; false: there is none.
-func (s *serving) end(user, id string) bool {
-	r := s.find(user, id)
+func (s *serving) end(b *core.Bus, id string) bool {
+	r := s.find(b, id)
 	return r != nil && r.stop()
 }
 
@@ -147,7 +147,7 @@ func (r *responder) end(idle bool) bool {
 
 // subscribe is called without r.mu: it waits for the goroutine that delivers.
 func (r *responder) subscribe() error {
-	sub, err := r.bus.Subscribe(r.subject, r.group, r.deliver)
+	sub, err := r.bus.Serve(r.subject, r.group, r.deliver)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.subscribes = false
@@ -158,6 +158,7 @@ func (r *responder) subscribe() error {
 		sub.Unsubscribe()
 	default:
 		r.sub = sub
+		sub.OnRefused(func(error) { r.stop() })
 	}
 	return nil
 }

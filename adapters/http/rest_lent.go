@@ -30,7 +30,7 @@ type lentList struct {
 // leaseOf says what tokens of this request are bound to.
 func (a *Adapter) leaseOf(c *gin.Context) (lease, error) {
 	key, err := a.rest.tickets.sealing(c.Request.Context(), a.gateway.System())
-	return lease{key, busOf(c).User(), c.Param("stream"), c.Param("consumer")}, err
+	return lease{key, busOf(c).Tenant(), busOf(c).User(), c.Param("stream"), c.Param("consumer")}, err
 }
 
 // fetchLent: POST /v1/streams/{stream}/consumers/{consumer}/fetch. What the client has not taken, because it went meanwhile, goes back at once.

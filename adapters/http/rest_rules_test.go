@@ -163,15 +163,16 @@ func TestDigests(t *testing.T) {
 }
 
 func TestTicketsAreSealed(t *testing.T) {
-	l := lease{[]byte(strings.Repeat("k", keySize)), "ann", "orders", "billing"}
+	l := lease{[]byte(strings.Repeat("k", keySize)), "shop", "ann", "orders", "billing"}
 	const ticket = "$JS.ACK.orders.billing.1.7.1.1700000000000000000.0"
 	token := l.seal(ticket)
 	if got, err := l.open(token); err != nil || got != ticket {
 		t.Fatalf("%q %v", got, err)
 	}
 	others := map[string]lease{
-		"user": {l.key, "bob", "orders", "billing"}, "stream": {l.key, "ann", "order", "sbilling"}, "consumer": {l.key, "ann", "orders", "billin"},
-		"key": {[]byte(strings.Repeat("x", keySize)), "ann", "orders", "billing"},
+		"tenant": {l.key, "shop2", "ann", "orders", "billing"}, "user": {l.key, "shop", "bob", "orders", "billing"},
+		"stream": {l.key, "shop", "ann", "order", "sbilling"}, "consumer": {l.key, "shop", "ann", "orders", "billin"},
+		"key": {[]byte(strings.Repeat("x", keySize)), "shop", "ann", "orders", "billing"},
 	}
 	for name, other := range others {
 		if _, err := other.open(token); err == nil || core.AsError(err).Code != core.CodePreconditionFailed {

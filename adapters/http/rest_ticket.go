@@ -61,8 +61,8 @@ func (t *tickets) sealing(ctx context.Context, system *core.Bus) ([]byte, error)
 
 // lease is whose token it is, and for what.
 type lease struct {
-	key                    []byte
-	user, stream, consumer string
+	key                            []byte
+	tenant, user, stream, consumer string
 }
 
 // seal makes a token of a ticket: the seal, then the ticket, which is no secret.
@@ -72,7 +72,7 @@ func (l lease) seal(ticket string) string {
 
 func (l lease) sum(ticket string) []byte {
 	mac := hmac.New(sha256.New, l.key)
-	for _, part := range []string{l.user, l.stream, l.consumer, ticket} {
+	for _, part := range []string{l.tenant, l.user, l.stream, l.consumer, ticket} {
 		mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
 		mac.Write([]byte(part))
 	}

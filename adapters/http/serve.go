@@ -106,7 +106,7 @@ type answered struct {
 
 // endServing: DELETE /v1/serve/sessions/{session}. What waits in it is lost, as it is when a responder dies.
 func (a *Adapter) endServing(c *gin.Context) {
-	if !a.serving.end(busOf(c).User(), c.Param("session")) {
+	if !a.serving.end(busOf(c), c.Param("session")) {
 		a.fail(c, core.Errorf(core.CodeNotFound, "there is no such session, or it has ended"))
 		return
 	}

@@ -88,6 +88,7 @@ func (a *Adapter) listen(b *core.Bus, subjects []string, group string, out *outb
 			all.end()
 			return nil, err
 		}
+		s.OnRefused(out.refuse)
 		all = append(all, s)
 	}
 	return all, nil
@@ -113,6 +114,9 @@ func (a *Adapter) pump(ctx context.Context, s *eventStream, out *outbound) error
 			t := out.take()
 			if err := a.deliver(s, out.slow, t); err != nil {
 				return err
+			}
+			if t.refused != nil {
+				return t.refused
 			}
 			if t.full {
 				return core.Errorf(core.CodeSlowConsumer, "more than %d messages or %d bytes were waiting", queueFrames, queueBytes)

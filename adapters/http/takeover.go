@@ -22,12 +22,18 @@ func (a *Adapter) run(c *gin.Context, s *eventStream, follow func(ctx context.Co
 		return // the server has been closed: nobody reads the answer
 	}
 	ctx, cancel := context.WithCancel(a.stopping)
+	bus := busOf(c)
+	stop := bus.AfterEnd(cancel)
 	s.follows(cancel)
 	ended := make(chan error, 1)
 	go func() {
 		defer a.inflight.leave()
 		defer cancel()
 		err := followed(ctx, follow)
+		stop()
+		if ctx.Err() != nil && bus.Err() != nil {
+			err = bus.Err()
+		}
 		if s.keep() { // the handler is still there
 			ended <- err
 			return

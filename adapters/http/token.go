@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
 	"sync"
 
 	"portico/core"
@@ -24,10 +25,15 @@ type sealer struct {
 	// immutable
 	key [32]byte
 
-	mu     sync.Mutex             // guards the rest
-	last   uint64                 // incarnation given last
-	queues map[string]incarnation // by queue name; only of queues that exist
+	mu     sync.Mutex            // guards the rest
+	last   uint64                // incarnation given last
+	queues map[place]incarnation // only of queues that exist
 }
+
+// place is where a queue is.
+type place struct{ tenant, name string }
+
+func placeOf(q *core.Queue) place { return place{q.Tenant(), q.Name()} }
 
 type incarnation struct {
 	queue *core.Queue
@@ -35,7 +41,7 @@ type incarnation struct {
 }
 
 func newSealer() *sealer {
-	s := &sealer{queues: make(map[string]incarnation)}
+	s := &sealer{queues: make(map[place]incarnation)}
 	rand.Read(s.key[:]) // never fails
 	return s
 }
@@ -44,23 +50,37 @@ func newSealer() *sealer {
 func (s *sealer) incarnation(q *core.Queue) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name := q.Config().Name
-	known, ok := s.queues[name]
+	at := placeOf(q)
+	known, ok := s.queues[at]
 	if !ok || known.queue != q {
 		s.last++
 		known = incarnation{q, s.last}
-		s.queues[name] = known
+		s.queues[at] = known
 	}
 	return known.id
 }
 
-// forget drops a queue that went; lookup tells whether another has its name already.
-func (s *sealer) forget(name string, lookup func(string) *core.Queue) {
+// forget drops a queue of bus's tenant that went, unless another has its name already.
+func (s *sealer) forget(bus *core.Bus, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, ok := s.queues[name]; ok && lookup(name) != known.queue {
-		delete(s.queues, name)
+	at := place{bus.Tenant(), name}
+	if known, ok := s.queues[at]; ok && bus.Lookup(name) != known.queue {
+		delete(s.queues, at)
 	}
+}
+
+// TenantOpened implements core.TenantWatcher.
+func (s *sealer) TenantOpened(bus *core.Bus) error {
+	bus.OnQueueDeleted(func(name string) { s.forget(bus, name) })
+	return nil
+}
+
+// TenantClosed implements core.TenantWatcher.
+func (s *sealer) TenantClosed(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.queues, func(at place, _ incarnation) bool { return at.tenant == name })
 }
 
 // seal returns the token of a delivery.

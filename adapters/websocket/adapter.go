@@ -21,6 +21,9 @@ import (
 // door is this door's name in credentials, metrics and logs.
 const door = "websocket"
 
+// version is the WebSocket protocol's.
+const version = "13"
+
 // Protocol is the subprotocol's name.
 const Protocol = "portico.v1.json"
 
@@ -36,6 +39,14 @@ type Config struct {
 	PingInterval   time.Duration // between the server's pings; default 25 s. A connection without a sign of life for two is dead
 	AuthTimeout    time.Duration // for a client that must log in by a frame; default 10 s
 	MaxConnections int           // at once; above, an upgrade is refused with 503. Default 8192
+	MaxPerAddress  int           // connections of one IP address at once; above, 429. 0: no limit of its own
+
+	// What follows is for Portico's own subprotocol, and for one connection.
+	MaxSubscriptions int  // subscriptions and services; default 1,024
+	MaxMessage       int  // bytes of payload and headers that a client may send; 0, or more than the gateway's: the gateway's
+	MaxOutbound      int  // bytes that wait for a client; default 8 MiB
+	Rate             int  // frames a second that a client may send, and as many at once; what is above is not read until it is due. 0: no limit
+	Compression      bool // permessage-deflate, for clients that offer it
 
 	// AMQP takes a connection that carries AMQP 0-9-1 and closes it in the end; it must not block. nil: AMQP is refused with 503.
 	AMQP func(net.Conn)
@@ -54,11 +65,25 @@ type Adapter struct {
 	upgrader    websocket.Upgrader
 	frames      *semaphore.Weighted // bytes of large frames
 	most        int
+	outbound    int
+	rate        int
+	compression bool
 	amqp        func(net.Conn) // nil: none
 	stomp       *stomp.Server
+	wheel       wheel
+	filters     filters
+	tails       tails
+	binary      cborWire
+
+	shares    shares
+	reads     sync.Pool // of *[]byte: see socket
+	buffers   sync.Pool // of *bytes.Buffer: frames that are read
+	scratch   sync.Pool // of *scratch
+	deflaters sync.Pool // of *deflater
 
 	mu       sync.Mutex // guards the rest
 	conns    map[member]struct{}
+	visitors visitors
 	draining bool
 	active   sync.WaitGroup // one for each of conns; none is added while draining
 }
@@ -71,22 +96,20 @@ type member interface {
 
 // New returns the door. Serve must run for connections to be told when the gateway stops.
 func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
-	if cfg.PingInterval <= 0 {
-		cfg.PingInterval = defaultPing
-	}
-	if cfg.AuthTimeout <= 0 {
-		cfg.AuthTimeout = defaultAuthTimeout
-	}
-	if cfg.MaxConnections <= 0 {
-		cfg.MaxConnections = defaultConnections
-	}
+	cfg.defaults(g)
 	a := &Adapter{
-		gateway: g, log: log, metrics: g.Door(door), ping: cfg.PingInterval, authTimeout: cfg.AuthTimeout, most: cfg.MaxConnections,
+		wheel: wheel{every: cfg.PingInterval}, outbound: cfg.MaxOutbound, rate: cfg.Rate, compression: cfg.Compression,
+		visitors: visitors{most: cfg.MaxPerAddress, open: make(map[string]int)},
+		gateway:  g, log: log, metrics: g.Door(door), ping: cfg.PingInterval, authTimeout: cfg.AuthTimeout, most: cfg.MaxConnections,
 		frames: semaphore.NewWeighted(frameMemory), conns: make(map[member]struct{}), amqp: cfg.AMQP, stomp: stomp.NewServer(g, log),
 		limits: limitsDoc{
-			Message: g.MaxMessage(), Frame: int64(g.MaxMessage())*2 + 64<<10,
-			Subscriptions: maxSubscriptions, Consumers: maxConsumers, Requests: maxRequests, Unacked: maxUnacked,
+			Message: cfg.MaxMessage, Frame: int64(cfg.MaxMessage)*2 + 64<<10,
+			Subscriptions: cfg.MaxSubscriptions, Consumers: maxConsumers, Requests: maxRequests, Unacked: maxUnacked, Cursors: maxCursors, Batch: maxBatch,
 		},
+	}
+	var err error
+	if a.binary, err = newCBOR(); err != nil {
+		return nil, err
 	}
 	for _, origin := range cfg.AllowedOrigins {
 		if origin != "*" {
@@ -97,13 +120,36 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Adapter, error) {
 		a.origins = append(a.origins, strings.ToLower(strings.TrimSuffix(origin, "/")))
 	}
 	a.upgrader = websocket.Upgrader{
-		Subprotocols: []string{Protocol}, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
+		WriteBufferSize: idleRead, WriteBufferPool: new(sync.Pool),
 		CheckOrigin: func(*http.Request) bool { return true }, // checked before, with a better answer
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			if strings.Contains(reason.Error(), "unsupported version") {
+				status = http.StatusUpgradeRequired
+				w.Header().Set("Sec-WebSocket-Version", version) // RFC 6455 4.4
+				w.Header().Set("Upgrade", "websocket")
+			}
 			refuse(w, status, core.Errorf(core.CodeInvalid, "%s", strings.TrimPrefix(reason.Error(), "websocket: ")))
 		},
 	}
 	return a, nil
+}
+
+func (cfg *Config) defaults(g *core.Gateway) {
+	if cfg.PingInterval <= 0 {
+		cfg.PingInterval = defaultPing
+	}
+	if cfg.AuthTimeout <= 0 {
+		cfg.AuthTimeout = defaultAuthTimeout
+	}
+	if cfg.MaxConnections <= 0 {
+		cfg.MaxConnections = defaultConnections
+	}
+	if cfg.MaxSubscriptions <= 0 {
+		cfg.MaxSubscriptions = maxSubscriptions
+	}
+	if cfg.MaxMessage <= 0 || cfg.MaxMessage > g.MaxMessage() {
+		cfg.MaxMessage = g.MaxMessage()
+	}
 }
 
 // Serve implements core.Adapter: it waits for ctx, then lets every connection finish what is under way and says goodbye (1001).
@@ -158,8 +204,9 @@ func (a *Adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.serveOther(w, r, protocol, answer)
 		return
 	}
-	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, Protocol) {
-		refuse(w, http.StatusBadRequest, core.Errorf(core.CodeInvalid, "none of the subprotocols is spoken here: offer %s, %s", Protocol, strings.Join(spoken[:], ", ")))
+	spoke, e := a.choose(r)
+	if e != nil {
+		refuse(w, http.StatusBadRequest, e)
 		return
 	}
 	bus, e := a.login(r)
@@ -168,54 +215,46 @@ func (a *Adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := newConn(a, r, bus)
-	if !a.admit(c) {
-		refuse(w, http.StatusServiceUnavailable, core.Errorf(core.CodeUnavailable, "no connection is taken now"))
+	c.speak(spoke, r)
+	if bus != nil {
+		if err := c.occupy(bus); err != nil {
+			refuse(w, http.StatusTooManyRequests, core.AsError(err))
+			return
+		}
+	}
+	if !a.admit(w, c, r.RemoteAddr) {
+		c.vacate()
 		return
 	}
-	defer a.dismiss(c)
-	hijack := &hijacker{ResponseWriter: w}
-	ws, err := a.upgrader.Upgrade(hijack, r, nil)
+	u := a.upgrader
+	u.Subprotocols = []string{spoke.name()}
+	c.deflate = a.compression && offersDeflate(r.Header)
+	u.EnableCompression = c.deflate
+	ws, err := u.Upgrade(&hijacker{w, c.attach, c.unread}, r, nil)
 	if err != nil {
+		c.vacate()
+		a.dismiss(c, r.RemoteAddr)
 		return // answered by the upgrader
 	}
-	c.serve(ws, hijack.socket)
+	c.ws = ws
+	c.run()
 }
 
 // login checks the credentials of the upgrade. No bus and no error: the client showed none, needs some, and may send auth.
 func (a *Adapter) login(r *http.Request) (*core.Bus, *core.Error) {
-	user, password, basic := r.BasicAuth()
-	bus, err := a.gateway.Login(r.Context(), core.Credentials{
-		Door: door, Remote: r.RemoteAddr, User: user, Password: password, Anonymous: !basic,
-	})
+	shown, refused := credentialsOf(r)
+	if refused != nil {
+		return nil, refused
+	}
+	bus, err := a.gateway.Login(r.Context(), shown)
 	if err == nil {
 		return bus, nil
 	}
 	e := core.AsError(err)
-	if !basic && e.Code == core.CodeUnauthenticated {
+	if shown.Anonymous && e.Code == core.CodeUnauthenticated {
 		return nil, nil
 	}
 	return nil, e
-}
-
-// admit takes the connection into the list of those that are told when the gateway stops.
-func (a *Adapter) admit(c member) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.draining || len(a.conns) >= a.most {
-		return false
-	}
-	a.conns[c] = struct{}{}
-	a.active.Add(1)
-	a.metrics.Connections.Inc()
-	return true
-}
-
-func (a *Adapter) dismiss(c member) {
-	a.mu.Lock()
-	delete(a.conns, c)
-	a.mu.Unlock()
-	a.metrics.Connections.Dec()
-	a.active.Done()
 }
 
 // originAllowed: no Origin (not a browser), the host connected to, a loopback host, or one of the list.

@@ -132,7 +132,11 @@ func TestLoginByFrame(t *testing.T) {
 	c.do(frame{"op": "ping"})
 	c.do(frame{"op": "auth", "user": "ann", "password": "secret"})
 	c.do(frame{"op": "sub", "sid": "s", "subject": "orders.>"})
-	c.refused(frame{"op": "auth", "user": "ann", "password": "secret"}, core.CodePreconditionFailed)
+	if again := c.do(frame{"op": "auth", "user": "ann", "password": "secret"}); again.str("user") != "ann" {
+		t.Errorf("the same user again: %v", again)
+	}
+	c.refused(frame{"op": "auth", "user": "ann", "password": "no"}, core.CodeUnauthenticated)
+	c.do(frame{"op": "ping"})
 
 	wrong, _, err := d.tryDial(nil)
 	if err != nil {
@@ -221,12 +225,12 @@ func TestClientCloses(t *testing.T) {
 }
 
 func TestPings(t *testing.T) {
-	d := open(t, websocket.Config{PingInterval: 200 * time.Millisecond})
+	d := open(t, websocket.Config{PingInterval: time.Second})
 	c := d.dial()
 	pings := 0
 	c.ws.SetPingHandler(func(string) error {
 		pings++
-		if pings == 3 {
+		if pings == 2 {
 			return c.ws.WriteControl(gorilla.PingMessage, []byte("mine"), time.Now().Add(time.Second))
 		}
 		return c.ws.WriteControl(gorilla.PongMessage, nil, time.Now().Add(time.Second))
@@ -242,7 +246,7 @@ func TestPings(t *testing.T) {
 }
 
 func TestDeadClientIsNoticed(t *testing.T) {
-	d := open(t, websocket.Config{PingInterval: 20 * time.Millisecond})
+	d := open(t, websocket.Config{PingInterval: time.Second}) // less, and a busy machine is taken for a dead client
 	c := d.dial()
 	c.do(frame{"op": "sub", "sid": "s", "subject": "here"})
 	eventually(t, "the connection that answers no ping is ended", func() bool { return !d.gateway.System().Interest("here") })
@@ -285,7 +289,7 @@ func TestDrainEndsInTime(t *testing.T) {
 	server.next("msg")
 	start := time.Now()
 	d.stop()
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("took %s", took)
 	}
 	c.closed(gorilla.CloseGoingAway)
@@ -301,7 +305,7 @@ func TestDrainCutsWhoDoesNotListen(t *testing.T) {
 	}
 	start := time.Now()
 	d.stop()
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("took %s", took)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"portico/core"
+	"portico/core/policy"
 	"portico/core/queue"
 )
 
@@ -34,7 +35,7 @@ func (c *conn) consume(f *frame) error {
 	if credit < 1 || credit > maxUnacked {
 		return core.Errorf(core.CodeInvalid, "credit: 1 to %d", maxUnacked)
 	}
-	q, err := c.queue(f.Queue)
+	q, err := c.queue(policy.Consume, f.Queue)
 	if err != nil {
 		return err
 	}
@@ -66,10 +67,10 @@ func (c *conn) claimConsumer(sid string) error {
 // open registers the consumer, without credit. mu is not held while the queue is asked: its goroutine may be waiting for mu.
 func (x *consumer) open(f *frame) error {
 	c := x.conn
-	registered, err := x.queue.Consume(queue.ConsumerConfig{
+	registered, err := c.bus.Consume(x.queue, queue.ConsumerConfig{
 		Deliver: x.deliver, Room: c.room, Gone: x.gone,
 		AutoAck: x.autoAck, Exclusive: f.Exclusive, Priority: int(f.Priority), Lease: x.lease, Window: !x.autoAck,
-	})
+	}, nil)
 	if err != nil {
 		return err
 	}
@@ -87,14 +88,13 @@ func (x *consumer) open(f *frame) error {
 // deliver queues a batch; called from the queue's goroutine.
 func (x *consumer) deliver(batch []queue.Delivery) {
 	c := x.conn
-	items := make([]item, len(batch))
+	items, deliveries := make([]item, len(batch)), make([]delivery, len(batch))
 	now := time.Now()
 	c.mu.Lock()
 	for i, d := range batch {
 		c.lastTag++
-		items[i] = item{
-			kind: itemDelivery, name: x.sid, tag: c.lastTag, attempt: d.Attempt, redelivered: d.Redelivered, record: d.Record,
-		}
+		deliveries[i] = delivery{tag: c.lastTag, attempt: d.Attempt, redelivered: d.Redelivered, record: d.Record}
+		items[i] = item{kind: itemDelivery, name: x.sid, delivery: &deliveries[i]}
 		if x.autoAck {
 			continue
 		}
@@ -106,7 +106,7 @@ func (x *consumer) deliver(batch []queue.Delivery) {
 		x.held++
 	}
 	c.mu.Unlock()
-	c.out.push(items...)
+	c.out.Push(items...)
 }
 
 // gone tells the client that its queue has ended; called from the queue's goroutine.
@@ -145,7 +145,7 @@ func (c *conn) hasRoom() bool {
 	c.mu.Lock()
 	n := len(c.held)
 	c.mu.Unlock()
-	return n < maxUnacked && c.out.hasRoom()
+	return n < maxUnacked && c.out.HasRoom()
 }
 
 // unstarve wakes the consumers if one of them was told that there is no room, and there is again.

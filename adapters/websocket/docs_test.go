@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"portico/adapters/websocket"
+	"portico/core"
 )
 
 // TestDocumentedConversation plays the client frames of docs/websocket.md, in their order, on one connection: each must be
@@ -19,6 +20,10 @@ func TestDocumentedConversation(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := open(t, websocket.Config{})
+	if _, _, err := d.gateway.System().CreateStream(t.Context(), core.StreamConfig{Name: "PRICES", Subjects: []string{"prices.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	d.bucket("settings", 5)
 	c := d.dial()
 	seen := map[string]frame{"welcome": nil}
 	var shown []frame
@@ -48,7 +53,7 @@ func TestDocumentedConversation(t *testing.T) {
 			}
 		}
 	}
-	for _, op := range []string{"ok", "res", "msg", "delivery", "pong"} {
+	for _, op := range []string{"ok", "res", "msg", "delivery", "pong", "entry", "ready"} {
 		if seen[op] == nil {
 			t.Errorf("the conversation led to no %s", op)
 		}
@@ -60,18 +65,27 @@ func TestDocumentedConversation(t *testing.T) {
 	}
 }
 
-var serverOps = map[string]bool{"welcome": true, "ok": true, "err": true, "msg": true, "res": true, "delivery": true, "gone": true, "pong": true}
+var serverOps = map[string]bool{
+	"welcome": true, "ok": true, "err": true, "msg": true, "res": true, "delivery": true, "gone": true, "pong": true,
+	"gap": true, "place": true, "entry": true, "ready": true, "join": true, "leave": true,
+}
 
 // knownFields are the fields that the document explains for each frame of the server.
 var knownFields = map[string]string{
-	"welcome":  " op protocol authenticated user ping_interval limits ",
-	"ok":       " op id queues live created ready ",
-	"err":      " op id code detail ",
-	"msg":      " op sid subject reply headers data data_base64 ",
+	"welcome":  " op protocol client authenticated user expires ping_interval limits ",
+	"ok":       " op id queues live created ready duplicate stream seq user expires epoch after recovered reset gap count next more key revision time data data_base64 keys members ",
+	"err":      " op id code detail revision ",
+	"msg":      " op sid id stream seq time subject reply headers data data_base64 ",
 	"res":      " op id headers data data_base64 ",
 	"delivery": " op sid tag attempt redelivered subject reply headers data data_base64 ",
 	"gone":     " op sid code detail ",
 	"pong":     " op id ",
+	"gap":      " op sid from to ",
+	"place":    " op sid seq ",
+	"entry":    " op id sid bucket key revision time operation data data_base64 ",
+	"ready":    " op sid ",
+	"join":     " op sid subject member ",
+	"leave":    " op sid subject member ",
 }
 
 func merge(seen map[string]frame, f frame) {

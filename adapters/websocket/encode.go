@@ -1,12 +1,10 @@
 package websocket
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"portico/core"
@@ -14,6 +12,11 @@ import (
 
 // Server frames are appended to a buffer of the writer. The three that carry messages are written by hand, because they
 // are the hot ones; answers are marshalled.
+
+const (
+	keyOverhead  = 4
+	memberWeight = 256
+)
 
 // answer is every server frame that carries no message.
 type answer struct {
@@ -31,6 +34,33 @@ type answer struct {
 	User     *string    `json:"user,omitempty"`
 	Ping     string     `json:"ping_interval,omitempty"`
 	Limits   *limitsDoc `json:"limits,omitempty"`
+
+	Client    string         `json:"client,omitempty"`
+	Expires   string         `json:"expires,omitempty"`
+	Duplicate bool           `json:"duplicate,omitempty"`
+	Stream    string         `json:"stream,omitempty"`
+	Seq       uint64         `json:"seq,omitempty"`
+	Epoch     string         `json:"epoch,omitempty"`
+	After     *uint64        `json:"after,omitempty"`
+	Recovered *bool          `json:"recovered,omitempty"`
+	Reset     bool           `json:"reset,omitempty"`
+	Gap       *core.Range    `json:"gap,omitempty"`
+	From      uint64         `json:"from,omitempty"` // of a gap
+	To        uint64         `json:"to,omitempty"`
+	Count     *int           `json:"count,omitempty"`
+	Next      uint64         `json:"next,omitempty"`
+	More      *bool          `json:"more,omitempty"`
+	Bucket    string         `json:"bucket,omitempty"`
+	Key       string         `json:"key,omitempty"`
+	Revision  *uint64        `json:"revision,omitempty"`
+	Time      string         `json:"time,omitempty"`
+	Operation string         `json:"operation,omitempty"`
+	Keys      *[]string      `json:"keys,omitempty"`
+	Subject   string         `json:"subject,omitempty"`
+	Member    *core.Member   `json:"member,omitempty"`
+	Members   *[]core.Member `json:"members,omitempty"`
+
+	payload []byte // of a key's value; nil: none
 }
 
 // limitsDoc tells a client its bounds.
@@ -41,16 +71,32 @@ type limitsDoc struct {
 	Consumers     int   `json:"consumers"`
 	Requests      int   `json:"requests"`
 	Unacked       int   `json:"unacked"`
+	Cursors       int   `json:"cursors"`
+	Batch         int   `json:"batch"`
 }
 
 func ok(id string) answer { return answer{Op: "ok", ID: id} }
 
-func (a answer) encode() []byte {
-	b, err := json.Marshal(a)
-	if err != nil { // strings, numbers and booleans: cannot happen
-		return []byte(`{"op":"err","code":"internal"}`)
+// weight is about the bytes of what an answer carries.
+func (a *answer) weight() int {
+	n := len(a.Detail) + len(a.payload)
+	if a.Keys != nil {
+		for _, key := range *a.Keys {
+			n += len(key) + keyOverhead
+		}
 	}
-	return b
+	if a.Members != nil {
+		n += len(*a.Members) * memberWeight
+	}
+	return n
+}
+
+// source says where a stored message comes from, and whom it is for. Many messages share one.
+type source struct {
+	tenant  string
+	stream  string
+	created time.Time // of the stream
+	asked   bool      // by a request, whose id is the item's name; else it is a sid
 }
 
 // appendMessage appends a frame that carries m: head is its beginning, up to and without the comma before the message's fields.
@@ -62,41 +108,40 @@ func appendMessage(dst []byte, m *core.Message) []byte {
 		dst = appendString(append(dst, `,"reply":`...), m.Reply)
 	}
 	dst = appendHeader(dst, m.Header)
-	switch {
-	case len(m.Data) == 0:
-		dst = append(dst, `,"data":""`...)
-	case utf8.Valid(m.Data):
-		dst = appendString(append(dst, `,"data":`...), m.Data)
-	default:
-		dst = base64.StdEncoding.AppendEncode(append(dst, `,"data_base64":"`...), m.Data)
-		dst = append(dst, '"')
-	}
+	dst = appendData(dst, m.Data)
 	return append(dst, '}')
 }
 
 // appendHeader appends a message's headers but for the gateway's own marks.
 func appendHeader(dst []byte, h core.Header) []byte {
-	if len(h) == 0 {
+	names := shownHeaders(h)
+	if len(names) == 0 {
 		return dst
 	}
-	start, first := len(dst), true
 	dst = append(dst, `,"headers":{`...)
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		values := h[name]
-		if len(values) == 0 || strings.EqualFold(name, core.HeaderOrigin) || strings.EqualFold(name, core.HeaderAMQP) {
-			continue
-		}
-		if !first {
+	for i, name := range names {
+		if i > 0 {
 			dst = append(dst, ',')
 		}
-		first = false
 		dst = append(appendString(dst, name), ':')
-		dst = appendValues(dst, values)
-	}
-	if first {
-		return dst[:start]
+		dst = appendValues(dst, h[name])
 	}
 	return append(dst, '}')
+}
+
+// shownHeaders are the names of the headers that clients see, in order.
+func shownHeaders(h core.Header) []string {
+	if len(h) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(h))
+	for name, values := range h {
+		if len(values) > 0 && !strings.EqualFold(name, core.HeaderOrigin) && !strings.EqualFold(name, core.HeaderAMQP) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func appendValues(dst []byte, values []string) []byte {

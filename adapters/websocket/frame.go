@@ -17,6 +17,8 @@ const (
 	maxID   = 64   // bytes of an id or sid
 	maxTags = 4096 // tags of one settlement
 	maxTerm = 12 * time.Hour
+
+	messageID = "Nats-Msg-Id" // the header under which a message is kept once
 )
 
 // frame is a decoded client frame. Which fields an operation looks at stands in the table of ops.go.
@@ -30,7 +32,7 @@ type frame struct {
 	Reply        string         `json:"reply"`
 	Group        string         `json:"group"`
 	Headers      header         `json:"headers"`
-	Text         *string        `json:"data"`
+	Data         body           `json:"data"`
 	Base64       *string        `json:"data_base64"`
 	Timeout      term           `json:"timeout"`
 	Queue        string         `json:"queue"`
@@ -40,6 +42,7 @@ type frame struct {
 	MaxPriority  uint8          `json:"max_priority"`
 	SingleActive bool           `json:"single_active_consumer"`
 	core.QueueRules
+	Death     death    `json:"dead_letter"` // instead of the one of QueueRules: nack has it, too
 	Credit    *int     `json:"credit"`
 	N         int      `json:"n"`
 	Lease     term     `json:"lease"`
@@ -50,61 +53,31 @@ type frame struct {
 	Tags      []uint64 `json:"tags"`
 	Requeue   *bool    `json:"requeue"`
 
-	data []byte // the payload, from Text or Base64
-}
+	Slow     string  `json:"slow"`
+	Buffer   *int    `json:"buffer"`
+	Token    string  `json:"token"`
+	Batch    *bool   `json:"batch"`
+	MsgID    string  `json:"msg_id"`
+	Ack      *bool   `json:"ack"`
+	Filter   *filter `json:"filter"`
+	Stream   string  `json:"stream"`
+	From     start   `json:"from"`
+	After    mark    `json:"after"`
+	Epoch    string  `json:"epoch"`
+	Cursor   string  `json:"cursor"`
+	Seq      uint64  `json:"seq"`
+	Last     int     `json:"last"`
+	Limit    int     `json:"limit"`
+	Reverse  bool    `json:"reverse"`
+	Bucket   string  `json:"bucket"`
+	Key      string  `json:"key"`
+	Pattern  string  `json:"pattern"`
+	Revision *uint64 `json:"revision"`
+	Presence bool    `json:"presence"`
+	Info     info    `json:"info"`
+	Watch    bool    `json:"watch"`
 
-// term is a duration above zero, written as in "30s"; zero is absent.
-type term time.Duration
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (t *term) UnmarshalJSON(b []byte) error {
-	var text string
-	if err := json.Unmarshal(b, &text); err != nil {
-		return core.Errorf(core.CodeInvalid, `a duration is a string such as "30s"`)
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < time.Millisecond || d > maxTerm {
-		return core.Errorf(core.CodeInvalid, "%q is not a duration from 1ms to %s", text, maxTerm)
-	}
-	*t = term(d)
-	return nil
-}
-
-// header decodes an object whose values are strings or lists of strings.
-type header core.Header
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (h *header) UnmarshalJSON(b []byte) error {
-	var raw map[string]oneOrMany
-	if err := json.Unmarshal(b, &raw); err != nil {
-		return core.Errorf(core.CodeInvalid, "headers are an object of strings, or lists of strings")
-	}
-	out := make(header, len(raw))
-	for name, values := range raw {
-		if len(values) > 0 {
-			out[name] = values
-		}
-	}
-	*h = out
-	return nil
-}
-
-type oneOrMany []string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (v *oneOrMany) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '[' {
-		return json.Unmarshal(b, (*[]string)(v))
-	}
-	var one *string
-	if err := json.Unmarshal(b, &one); err != nil {
-		return err
-	}
-	if one == nil {
-		return errors.New("null is no header value")
-	}
-	*v = oneOrMany{*one}
-	return nil
+	data []byte // the payload, from Data or Base64
 }
 
 // decodeFrame decodes one client frame: an object with known fields and an operation. The frame shares nothing with b. Even
@@ -119,13 +92,18 @@ func decodeFrame(b []byte) (frame, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return f.known(), core.Errorf(core.CodeInvalid, "something follows the JSON object")
 	}
+	return f.checked()
+}
+
+// checked looks at what every frame must be, however it was encoded.
+func (f *frame) checked() (frame, error) {
 	if len(f.ID) > maxID || len(f.SID) > maxID {
 		return f.known(), core.Errorf(core.CodeInvalid, "id and sid have at most %d bytes", maxID)
 	}
 	if err := f.payload(); err != nil {
 		return f.known(), err
 	}
-	return f, f.settleTags()
+	return *f, f.settleTags()
 }
 
 // known is what an error can be answered with.
@@ -184,10 +162,10 @@ func notJSON(err error) bool {
 // payload decodes the payload.
 func (f *frame) payload() error {
 	switch {
-	case f.Text != nil && f.Base64 != nil:
+	case f.Data.set && f.Base64 != nil:
 		return core.Errorf(core.CodeInvalid, "data and data_base64 exclude each other")
-	case f.Text != nil:
-		f.data = []byte(*f.Text)
+	case f.Data.set:
+		f.data = f.Data.bytes
 	case f.Base64 != nil:
 		data, err := base64.StdEncoding.DecodeString(*f.Base64)
 		if err != nil {
@@ -195,7 +173,7 @@ func (f *frame) payload() error {
 		}
 		f.data = data
 	}
-	f.Text, f.Base64 = nil, nil
+	f.Data, f.Base64 = body{}, nil
 	return nil
 }
 
@@ -212,5 +190,11 @@ func (f *frame) settleTags() error {
 
 // message makes the frame's message for subject.
 func (f *frame) message(subject string) *core.Message {
+	if f.MsgID != "" {
+		if f.Headers == nil {
+			f.Headers = header{}
+		}
+		core.Header(f.Headers).Set(messageID, f.MsgID)
+	}
 	return &core.Message{Subject: subject, Reply: f.Reply, Header: core.Header(f.Headers), Data: f.data}
 }

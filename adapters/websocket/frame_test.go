@@ -21,7 +21,7 @@ func TestDecodeFrame(t *testing.T) {
 		`{"op":"req","timeout":"1500ms"}`:                            func(f frame) bool { return time.Duration(f.Timeout) == 1500*time.Millisecond },
 		`{"op":"ack","tag":3,"tags":[1,2]}`:                          func(f frame) bool { return slices.Equal(f.Tags, []uint64{1, 2, 3}) },
 		` {"op":"ping"} ` + "\n":                                     func(f frame) bool { return f.Op == "ping" },
-		`{"op":"declare","queue":"q","dead_letter":{"subject":"d"}}`: func(f frame) bool { return f.DeadLetter.Subject == "d" },
+		`{"op":"declare","queue":"q","dead_letter":{"subject":"d"}}`: func(f frame) bool { return f.Death.where.Subject == "d" },
 	} {
 		if f, err := decodeFrame([]byte(text)); err != nil || !check(f) {
 			t.Errorf("%s: %+v %v", text, f, err)
@@ -114,22 +114,4 @@ func FuzzEncodeMessage(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestOutboundIsBounded(t *testing.T) {
-	o := newOutbound()
-	for range maxItems {
-		o.live(item{kind: itemMsg, message: &core.Message{}})
-	}
-	if o.isClosing() || o.hasRoom() {
-		t.Errorf("closing %t, room %t", o.isClosing(), o.hasRoom())
-	}
-	o.live(item{kind: itemMsg, message: &core.Message{}})
-	if items, _, closing := o.take(); !closing || len(items) != 0 || o.code != closeSlowConsumer {
-		t.Errorf("%d items, closing %t with %d", len(items), closing, o.code)
-	}
-	o.push(item{kind: itemAnswer})
-	if items, _, _ := o.take(); len(items) != 0 {
-		t.Error("taken in after the end")
-	}
 }

@@ -102,7 +102,7 @@ func (d *doorway) tryDial(protocols []string, options ...func(http.Header)) (*cl
 	for _, o := range options {
 		o(h)
 	}
-	dialer := gorilla.Dialer{Subprotocols: protocols, HandshakeTimeout: 5 * time.Second}
+	dialer := gorilla.Dialer{Subprotocols: protocols, HandshakeTimeout: 20 * time.Second}
 	ws, res, err := dialer.DialContext(d.t.Context(), d.url, h)
 	if err != nil {
 		return nil, res, err
@@ -132,7 +132,7 @@ func (c *client) send(text string) {
 }
 
 func (c *client) read() (frame, error) {
-	if err := c.ws.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.ws.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return nil, err
 	}
 	_, b, err := c.ws.ReadMessage()
@@ -172,7 +172,7 @@ func (c *client) await(what string, wanted func(frame) bool) frame {
 // answer returns the answer to an id.
 func (c *client) answer(id string) frame {
 	c.t.Helper()
-	return c.await("the answer to "+id, func(f frame) bool { return f.str("id") == id })
+	return c.await("the answer to "+id, func(f frame) bool { return f.str("id") == id && f.str("op") != "msg" && f.str("op") != "entry" })
 }
 
 // ask sends a frame with an id and returns its answer.
@@ -236,10 +236,10 @@ func (c *client) quiet() {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 10 s", what)
+			t.Fatalf("%s: not within 20 s", what)
 		}
 		<-time.After(5 * time.Millisecond)
 	}

@@ -1,18 +1,38 @@
 package websocket
 
 import (
+	"errors"
+	"strings"
+
 	"portico/core"
 )
 
 // handle answers one frame.
 func (c *conn) handle(b []byte) {
-	f, err := decodeFrame(b)
+	f, err := c.wire.decode(b)
+	if err == nil {
+		err = c.fits(&f)
+	}
 	if err == nil {
 		err = c.dispatch(&f)
 	}
 	if err != nil {
 		c.fail(f.ID, err)
 	}
+}
+
+// fits checks a message against the door's own limit, which may be below the gateway's.
+func (c *conn) fits(f *frame) error {
+	n, most := len(f.data), c.adapter.limits.Message
+	for name, values := range f.Headers {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	if n > most {
+		return core.Errorf(core.CodeTooLarge, "payload and headers have %d bytes, the limit is %d", n, most)
+	}
+	return nil
 }
 
 // fail answers with an error, and logs what only the operator may know.
@@ -22,7 +42,11 @@ func (c *conn) fail(id string, err error) {
 		c.adapter.log.Error("operation failed", "door", door, "remote", c.remote, "err", err)
 	}
 	code, detail := shown(e)
-	c.send(answer{Op: "err", ID: id, Code: code, Detail: detail})
+	a := answer{Op: "err", ID: id, Code: code, Detail: detail}
+	if conflict, ok := errors.AsType[*core.Conflict](err); ok {
+		a.Revision = &conflict.Revision
+	}
+	c.send(a)
 }
 
 // done answers ok, if an answer is wanted.
@@ -37,12 +61,18 @@ func (c *conn) dispatch(f *frame) error {
 	switch f.Op {
 	case "auth":
 		return c.auth(f)
+	case "options":
+		return c.options(f)
 	case "ping":
 		c.send(answer{Op: "pong", ID: f.ID})
 		return nil
 	}
 	if c.bus == nil {
 		return core.Errorf(core.CodeUnauthenticated, "log in first: {\"op\":\"auth\",\"user\":…,\"password\":…}")
+	}
+	if err := c.bus.Err(); err != nil { // the wheel comes round a moment later
+		c.finish(closeUnauthenticated, core.CodeUnauthenticated.String())
+		return err
 	}
 	switch f.Op {
 	case "reply":
@@ -87,6 +117,17 @@ func (c *conn) begin(f *frame) error {
 		return c.bind(f)
 	case "":
 		return core.Errorf(core.CodeInvalid, "the frame has no op")
+	case "history":
+		return c.history(f)
+	case "commit":
+		return c.commit(f)
+	case "forget":
+		return c.forgetCursor(f)
+	case "presence":
+		return c.presence(f)
+	}
+	if strings.HasPrefix(f.Op, kvOps) {
+		return c.keyValue(f)
 	}
 	return core.Errorf(core.CodeInvalid, "unknown op %q", f.Op)
 }
@@ -95,30 +136,4 @@ func (c *conn) isDraining() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.draining
-}
-
-// auth logs in. It must come before anything is open, since what is open was allowed to somebody else.
-func (c *conn) auth(f *frame) error {
-	if c.busy() {
-		return core.Errorf(core.CodePreconditionFailed, "auth must come before anything is open")
-	}
-	bus, err := c.adapter.gateway.Login(c.ctx, core.Credentials{Door: door, Remote: c.remote, User: f.User, Password: f.Password})
-	if err != nil {
-		c.fail(f.ID, err)
-		c.out.finish(closeUnauthenticated, core.CodeUnauthenticated.String())
-		return nil
-	}
-	if c.authTimer != nil && !c.authTimer.Stop() {
-		return core.Errorf(core.CodeUnauthenticated, "too late")
-	}
-	c.bus, c.authTimer = bus, nil
-	c.done(ok(f.ID))
-	return nil
-}
-
-// busy tells whether anything is open or under way.
-func (c *conn) busy() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.names) > 0 || len(c.consumers) > 0 || c.requests > 0
 }

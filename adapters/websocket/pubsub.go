@@ -30,7 +30,7 @@ func (c *conn) publish(f *frame, subject string) error {
 	if err != nil {
 		return err
 	}
-	id, start := f.ID, time.Now()
+	id, start, silent := f.ID, time.Now(), f.Ack != nil && !*f.Ack
 	c.bus.PublishAsync(m, func(r core.Receipt, err error) {
 		release()
 		if err != nil {
@@ -38,8 +38,11 @@ func (c *conn) publish(f *frame, subject string) error {
 			return
 		}
 		c.took(m, start)
+		if silent {
+			return
+		}
 		a := ok(id)
-		a.Queues, a.Live = &r.Queues, &r.Live
+		a.Queues, a.Live, a.Duplicate, a.Stream, a.Seq = &r.Queues, &r.Live, r.Duplicate, r.Stream, r.Sequence
 		c.done(a)
 	})
 	return nil
@@ -74,34 +77,63 @@ func (c *conn) append(f *frame) error {
 	if err != nil {
 		return err
 	}
-	id, start := f.ID, time.Now()
-	c.bus.Append(q, m, func(_ core.Receipt, err error) {
+	id, start, silent := f.ID, time.Now(), f.Ack != nil && !*f.Ack
+	c.bus.Append(q, m, func(r core.Receipt, err error) {
 		release()
 		if err != nil {
 			c.fail(id, err)
 			return
 		}
 		c.took(m, start)
-		c.done(ok(id))
+		if silent {
+			return
+		}
+		a := ok(id)
+		a.Duplicate = r.Duplicate
+		c.done(a)
 	})
 	return nil
 }
 
 // subscribe: sub, and serve, which gets only what asks for an answer.
 func (c *conn) subscribe(f *frame) error {
+	if f.Stream != "" || f.Cursor != "" {
+		return c.follow(f)
+	}
 	serves, group := f.Op == "serve", f.Group
 	if serves && group == "" {
 		group = serveGroup
 	}
-	if err := c.claim(f.SID, &c.subs, maxSubscriptions); err != nil {
+	lane, err := c.lane(f)
+	if err != nil {
+		return err
+	}
+	wanted, end, err := c.extras(f)
+	if err != nil {
+		return err
+	}
+	if err := c.claim(f.SID, &c.subs, c.adapter.limits.Subscriptions); err != nil {
+		end()
 		return err
 	}
 	sid := f.SID
-	s, err := c.bus.Subscribe(f.Subject, group, func(m *core.Message) {
-		if !serves || m.Reply != "" {
-			c.out.live(item{kind: itemMsg, name: sid, message: m})
+	open := c.bus.Subscribe
+	if serves {
+		open = c.bus.Serve
+	}
+	s, err := open(f.Subject, group, func(m *core.Message) {
+		if (!serves || m.Reply != "") && wanted.wants(m) {
+			c.live(lane, item{kind: itemMsg, name: sid, message: m, shared: c.adapter.shares.of(m)})
 		}
 	})
+	if err == nil {
+		if err = c.attend(f, &end); err != nil {
+			s.Unsubscribe()
+		}
+	}
+	if err != nil {
+		end()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -109,9 +141,31 @@ func (c *conn) subscribe(f *frame) error {
 		c.subs--
 		return err
 	}
-	c.names[sid] = closer{subscription: s}
+	c.names[sid] = closer{subscription: s, end: end}
+	s.OnRefused(func(err error) { c.refused(sid, func(n *closer) bool { return n.subscription == s }, err) })
 	c.done(ok(f.ID))
 	return nil
+}
+
+// refused ends a subscription, or a watch of who is present, that the identity may have no longer, and tells why; is tells whether sid names it still.
+func (c *conn) refused(sid string, is func(n *closer) bool, reason error) {
+	c.mu.Lock()
+	n := c.names[sid]
+	if !is(&n) {
+		c.mu.Unlock()
+		return
+	}
+	delete(c.names, sid)
+	c.subs--
+	c.mu.Unlock()
+	if n.subscription != nil {
+		n.subscription.Unsubscribe()
+	}
+	if n.end != nil {
+		n.end()
+	}
+	code, detail := shown(core.AsError(reason))
+	c.send(answer{Op: "gone", SID: sid, Code: code, Detail: detail})
 }
 
 // claim takes a sid and counts what it is for.
@@ -132,18 +186,30 @@ func (c *conn) claim(sid string, count *int, limit int) error {
 	return nil
 }
 
-// unsub ends a subscription or a service. Nothing of it comes after the ok.
+// unsub ends a subscription, a service, a cursor or a watch. Nothing of it comes after the ok.
 func (c *conn) unsub(f *frame) error {
 	c.mu.Lock()
 	n := c.names[f.SID]
-	if n.subscription == nil {
+	switch {
+	case n.subscription != nil, n.watch != nil:
+		c.subs--
+	case n.task != nil:
+		c.tasks--
+	default:
 		c.mu.Unlock()
 		return core.Errorf(core.CodeNotFound, "there is no subscription %q", f.SID)
 	}
 	delete(c.names, f.SID)
-	c.subs--
 	c.mu.Unlock()
-	n.subscription.Unsubscribe()
+	if n.task != nil {
+		n.task.stop()
+	}
+	if n.subscription != nil {
+		n.subscription.Unsubscribe()
+	}
+	if n.end != nil {
+		n.end()
+	}
 	c.done(ok(f.ID))
 	return nil
 }
@@ -186,7 +252,7 @@ func (c *conn) answered(id string, m *core.Message, bus *core.Bus, ctx context.C
 		c.fail(id, err)
 		return
 	}
-	c.out.push(item{kind: itemRes, name: id, message: res})
+	c.out.Push(item{kind: itemRes, name: id, message: res})
 }
 
 func (c *conn) claimRequest() error {

@@ -1,6 +1,9 @@
 package websocket
 
-import "portico/core"
+import (
+	"portico/core"
+	"portico/core/policy"
+)
 
 // classic is how the default type is called by those who name it.
 const classic = "classic"
@@ -11,6 +14,7 @@ func (f *frame) description() core.QueueConfig {
 		Name: f.Queue, Type: f.Type, Durable: f.Durable == nil || *f.Durable, AutoDelete: f.AutoDelete,
 		MaxPriority: f.MaxPriority, SingleActive: f.SingleActive, QueueRules: f.QueueRules,
 	}
+	cfg.DeadLetter = f.Death.where
 	if f.Type == classic {
 		cfg.Type = core.ClassicQueue
 	}
@@ -19,7 +23,7 @@ func (f *frame) description() core.QueueConfig {
 
 // declare creates a queue, or finds it.
 func (c *conn) declare(f *frame) error {
-	if err := c.bus.Allow("subscribe", core.QueueSubject(f.Queue)); err != nil {
+	if err := c.bus.May(policy.Declare, f.Queue); err != nil {
 		return err
 	}
 	q, created, err := c.bus.DeclareQueue(c.ctx, f.description())
@@ -35,16 +39,16 @@ func (c *conn) declare(f *frame) error {
 	return nil
 }
 
-// queue finds a queue that this identity may consume, and so change.
-func (c *conn) queue(name string) (*core.Queue, error) {
-	if err := c.bus.Allow("subscribe", core.QueueSubject(name)); err != nil {
+// queue finds a queue that this identity may do a with.
+func (c *conn) queue(a policy.Action, name string) (*core.Queue, error) {
+	if err := c.bus.May(a, name); err != nil {
 		return nil, err
 	}
 	return c.bus.Queue(name)
 }
 
 func (c *conn) deleteQueue(f *frame) error {
-	if _, err := c.queue(f.Queue); err != nil {
+	if _, err := c.queue(policy.Delete, f.Queue); err != nil {
 		return err
 	}
 	ready, err := c.bus.DeleteQueue(c.ctx, f.Queue)
@@ -52,7 +56,7 @@ func (c *conn) deleteQueue(f *frame) error {
 }
 
 func (c *conn) purge(f *frame) error {
-	q, err := c.queue(f.Queue)
+	q, err := c.queue(policy.Purge, f.Queue)
 	if err != nil {
 		return err
 	}
@@ -72,7 +76,7 @@ func (c *conn) counted(id string, n int, err error) error {
 
 // bind: bind and unbind.
 func (c *conn) bind(f *frame) error {
-	if _, err := c.queue(f.Queue); err != nil {
+	if _, err := c.queue(policy.Bind, f.Queue); err != nil {
 		return err
 	}
 	change := c.bus.Bind

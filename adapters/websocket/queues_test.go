@@ -198,7 +198,7 @@ func TestLease(t *testing.T) {
 	c := d.dial()
 	c.declare("q")
 	c.fill("q", "a", "b")
-	c.do(frame{"op": "consume", "sid": "c", "queue": "q", "lease": "200ms"})
+	c.do(frame{"op": "consume", "sid": "c", "queue": "q", "lease": "2s"})
 	c.next("delivery")
 	c.next("delivery")
 	c.do(frame{"op": "extend", "tag": 2, "lease": "1m"})

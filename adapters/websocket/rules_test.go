@@ -177,3 +177,41 @@ func TestAutoDeleteQueueIsGoneWhenItsConsumerIsTold(t *testing.T) {
 		}
 	}
 }
+
+// TestDeadLetterByHand: a delivery that is given up goes to the dead letters, and says why.
+func TestDeadLetterByHand(t *testing.T) {
+	c := open(t, websocket.Config{}).dial()
+	c.do(frame{"op": "declare", "queue": "dead"})
+	c.do(frame{"op": "declare", "queue": "q", "dead_letter": frame{"queue": "dead"}})
+	c.do(frame{"op": "consume", "sid": "d", "queue": "dead"})
+	c.do(frame{"op": "consume", "sid": "c", "queue": "q"})
+	for name, nack := range map[string]frame{"dead_letter": {"dead_letter": true}, "no requeue": {"requeue": false}} {
+		c.do(frame{"op": "append", "queue": "q", "data": name})
+		d := c.await("the delivery", func(f frame) bool { return f.str("op") == "delivery" && f.str("sid") == "c" })
+		nack["op"], nack["tag"] = "nack", d["tag"]
+		c.refused(frame{"op": "nack", "tag": d["tag"], "dead_letter": true, "requeue": true}, core.CodeInvalid)
+		c.do(nack)
+		dead := c.await("the dead letter", func(f frame) bool { return f.str("op") == "delivery" && f.str("sid") == "d" })
+		headers, _ := dead["headers"].(map[string]any)
+		if dead.str("data") != name || headers["Portico-Death-Reason"] != "rejected" || headers["Portico-Death-Queue"] != "q" || headers["Portico-Death-Count"] != "1" {
+			t.Errorf("%s: %v", name, dead)
+		}
+	}
+}
+
+// TestRequestCarriesHeaders: both ways; nobody there is told at once.
+func TestRequestCarriesHeaders(t *testing.T) {
+	d := open(t, websocket.Config{})
+	asker, service := d.dial(), d.dial()
+	service.do(frame{"op": "serve", "sid": "v", "subject": "echo"})
+	asker.send(`{"op":"req","id":"r","subject":"echo","headers":{"a":"1","b":["2","3"]},"data":"x","timeout":"20s"}`)
+	m := service.next("msg")
+	service.do(frame{"op": "reply", "reply": m["reply"], "headers": m["headers"], "data": "y"})
+	res := asker.answer("r")
+	headers, _ := res["headers"].(map[string]any)
+	if list, _ := headers["b"].([]any); res.str("op") != "res" || res.str("data") != "y" || headers["a"] != "1" || len(list) != 2 {
+		t.Errorf("%v", res)
+	}
+	service.do(frame{"op": "unsub", "sid": "v"})
+	asker.refused(frame{"op": "req", "subject": "echo", "timeout": "20s"}, core.CodeNoResponders)
+}

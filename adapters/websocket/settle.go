@@ -26,7 +26,10 @@ func (c *conn) settle(f *frame) error {
 	outcome := queue.Ack
 	if f.Op == "nack" {
 		outcome = queue.Requeue
-		if f.Requeue != nil && !*f.Requeue {
+		if f.Death.wanted && f.Requeue != nil && *f.Requeue {
+			return core.Errorf(core.CodeInvalid, "requeue and dead_letter exclude each other")
+		}
+		if f.Death.wanted || f.Requeue != nil && !*f.Requeue {
 			outcome = queue.Reject
 		}
 	}

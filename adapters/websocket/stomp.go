@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -17,21 +18,25 @@ import (
 // serveSTOMP serves a STOMP session over WebSocket. The client's frames may be cut into WebSocket messages as it likes; each of the server's is one: text where
 // it is UTF-8, else binary.
 func (a *Adapter) serveSTOMP(w http.ResponseWriter, r *http.Request, protocol string) {
-	user, password, basic := r.BasicAuth()
-	l := &stompLink{}
-	m := &stompMember{a.stomp.Session(l, stomp.Client{Remote: r.RemoteAddr, User: user, Password: password, Basic: basic})}
-	defer m.cut()
-	if !a.admit(m) {
-		refuse(w, http.StatusServiceUnavailable, core.Errorf(core.CodeUnavailable, "no connection is taken now"))
+	shown, refused := credentialsOf(r)
+	if refused != nil {
+		refuse(w, http.StatusUnauthorized, refused)
 		return
 	}
-	defer a.dismiss(m)
-	hijack := &hijacker{ResponseWriter: w}
+	l := &stompLink{}
+	m := &stompMember{a.stomp.Session(l, stomp.Client{Remote: r.RemoteAddr, Shown: func() core.Credentials { return shown }})}
+	defer m.cut()
+	if !a.admit(w, m, r.RemoteAddr) {
+		return
+	}
+	defer a.dismiss(m, r.RemoteAddr)
+	var gather *gathered
+	hijack := &hijacker{w, func(conn net.Conn) net.Conn { gather = newGathered(conn); return gather }, nil}
 	ws, err := a.upgrade(hijack, r, protocol)
 	if err != nil {
 		return // answered by the upgrader
 	}
-	if l.open(ws, hijack.socket, a.ping) {
+	if l.open(ws, gather, a.ping) {
 		m.session.Serve()
 	}
 }
@@ -45,11 +50,11 @@ func (m *stompMember) cut()                        { m.session.Cut() }
 // stompLink is the WebSocket of a session. It implements stomp.Link.
 type stompLink struct {
 	pulse
-	socket *socket   // set by open
+	socket *gathered // set by open
 	r      io.Reader // the message that is being read, nil for none; owned by the reader
 }
 
-func (l *stompLink) open(ws *websocket.Conn, s *socket, every time.Duration) bool {
+func (l *stompLink) open(ws *websocket.Conn, s *gathered, every time.Duration) bool {
 	l.socket = s
 	ws.SetPingHandler(func(payload string) error { return l.control(ws, websocket.PongMessage, []byte(payload)) })
 	ws.SetCloseHandler(func(code int, _ string) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -12,12 +13,15 @@ import (
 
 	"portico/adapters/websocket/stomp"
 	"portico/core"
+	"portico/core/certs"
+	"portico/core/limits"
 )
 
 // STOMPConfig is what the STOMP door needs that listens by itself.
 type STOMPConfig struct {
 	Listen         string // address, such as 127.0.0.1:61613; port 0 for any
-	MaxConnections int    // at once; above, new ones wait in the kernel. Default 8192
+	TLS            certs.Door
+	MaxConnections int // at once; above, new ones wait in the kernel. Default 8192
 }
 
 // STOMP is the STOMP door on TCP. It implements core.Adapter.
@@ -45,9 +49,19 @@ func NewSTOMP(cfg STOMPConfig, g *core.Gateway, log *slog.Logger) (*STOMP, error
 		return nil, fmt.Errorf("stomp: %w", err)
 	}
 	return &STOMP{
-		gateway: g, log: log, listener: l, server: stomp.NewServer(g, log),
+		gateway: g, log: log, listener: cfg.TLS.Listener(g.Gate().Listener(l, refuseSTOMP(cfg.TLS))), server: stomp.NewServer(g, log),
 		slots: make(chan struct{}, cfg.MaxConnections), sessions: map[*stomp.Session]struct{}{},
 	}, nil
+}
+
+// refuseSTOMP is the ERROR for a connection that is one too many; nil where TLS comes first: then it is closed without a word.
+func refuseSTOMP(d certs.Door) limits.Refuse {
+	if d.Mode == certs.Required {
+		return nil
+	}
+	return func(c net.Conn, reason error) {
+		_, _ = io.WriteString(c, "ERROR\nmessage:resource-exhausted\ncontent-type:text/plain\n\n"+reason.Error()+"\n\x00") // it may have gone
+	}
 }
 
 // Addr is where the door listens.
@@ -95,7 +109,9 @@ func (d *STOMP) accept(ctx context.Context) error {
 
 func (d *STOMP) start(c net.Conn) {
 	l := &tcpLink{Conn: c, buf: bufio.NewWriterSize(patient{c}, 16<<10)}
-	s := d.server.Session(l, stomp.Client{Remote: c.RemoteAddr().String()})
+	s := d.server.Session(l, stomp.Client{Remote: c.RemoteAddr().String(), Shown: func() core.Credentials {
+		return core.Credentials{Certificate: certs.ClientCertificate(certs.ConnState(c)), Anonymous: true}
+	}})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.draining {
@@ -104,6 +120,9 @@ func (d *STOMP) start(c net.Conn) {
 	}
 	d.sessions[s] = struct{}{}
 	d.active.Go(func() {
+		if err := certs.Handshake(c); err != nil {
+			s.Cut() // Serve notices
+		}
 		s.Serve()
 		d.mu.Lock()
 		delete(d.sessions, s)

@@ -52,12 +52,11 @@ func (a *Adapter) serveTunnel(w http.ResponseWriter, r *http.Request, protocol s
 	}
 	t := &tunnel{adapter: a, carried: p, remote: r.RemoteAddr, far: far, ended: make(chan struct{})}
 	defer t.close()
-	if !a.admit(t) {
-		refuse(w, http.StatusServiceUnavailable, core.Errorf(core.CodeUnavailable, "no connection is taken now"))
+	if !a.admit(w, t, r.RemoteAddr) {
 		return
 	}
-	defer a.dismiss(t)
-	ws, err := a.upgrade(w, r, protocol)
+	defer a.dismiss(t, r.RemoteAddr)
+	ws, err := a.upgrade(&hijacker{w, func(conn net.Conn) net.Conn { return &guarded{Conn: conn} }, nil}, r, protocol)
 	if err != nil {
 		return // answered by the upgrader
 	}

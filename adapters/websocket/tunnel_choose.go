@@ -46,7 +46,7 @@ func other(r *http.Request) (protocol, answer string, own bool) {
 		protocol = atPath(r.URL.Path)
 		return protocol, "", protocol == ""
 	}
-	if slices.Contains(offered, Protocol) {
+	if slices.Contains(offered, Protocol) || slices.Contains(offered, ProtocolCBOR) {
 		return "", "", true
 	}
 	for _, s := range spoken {
@@ -63,7 +63,7 @@ func (a *Adapter) serveOther(w http.ResponseWriter, r *http.Request, protocol, a
 	case strings.HasSuffix(protocol, ".stomp"):
 		a.serveSTOMP(w, r, answer)
 	case strings.HasPrefix(protocol, protocolMQTT):
-		a.serveTunnel(w, r, answer, carried{name: "mqtt", binary: true, dial: func(r *http.Request) (net.Conn, error) { return a.gateway.DialMQTT(r.Context()) }})
+		a.serveTunnel(w, r, answer, carried{name: "mqtt", binary: true, dial: func(r *http.Request) (net.Conn, error) { return a.gateway.DialMQTT(r.Context(), r.RemoteAddr) }})
 	case protocol == protocolAMQP:
 		a.serveTunnel(w, r, answer, carried{name: "amqp", binary: true, drains: true, dial: a.dialAMQP})
 	default:

@@ -52,7 +52,10 @@ func command(environ []string) *cobra.Command {
 			return f(cmd, cfg, values)
 		}
 	}
-	root.RunE = configured(runServe)
+	again := func() (*Config, map[string]settled, error) { return load(configFile(flags, environ), environ, flags) }
+	root.RunE = configured(func(cmd *cobra.Command, cfg *Config, values map[string]settled) error {
+		return serve(cmd.Context(), cfg, values, again, cmd.OutOrStdout(), cmd.ErrOrStderr())
+	})
 	config := &cobra.Command{Use: "config", Short: "Look at the configuration"}
 	config.AddCommand(
 		&cobra.Command{Use: "check", Short: "Check the configuration and tell every mistake", Args: cobra.NoArgs, RunE: configured(runCheck)},
@@ -61,6 +64,9 @@ func command(environ []string) *cobra.Command {
 	root.AddCommand(
 		&cobra.Command{Use: "serve", Short: "Open every door (the default)", Args: cobra.NoArgs, RunE: root.RunE},
 		config,
+		userCommand(environ, flags),
+		relayCommand(environ),
+		aclCommand(environ, func() (*Config, error) { cfg, _, err := again(); return cfg, err }),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, RunE: runVersion},
 	)
 	return root
@@ -101,11 +107,10 @@ func configFile(flags *pflag.FlagSet, environ []string) string {
 	return ""
 }
 
-func runServe(cmd *cobra.Command, cfg *Config, _ map[string]settled) error {
-	return serve(cmd.Context(), cfg, cmd.OutOrStdout(), cmd.ErrOrStderr())
-}
-
-func runCheck(cmd *cobra.Command, _ *Config, _ map[string]settled) error {
+func runCheck(cmd *cobra.Command, cfg *Config, _ map[string]settled) error {
+	if err := cfg.checkTLS(); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), "the configuration is sound")
 	return err
 }

@@ -9,8 +9,7 @@ import (
 	"time"
 
 	"portico/adapters/grpc/proxy"
-
-	"golang.org/x/crypto/bcrypt"
+	"portico/core"
 )
 
 // Config is everything that can be configured. The koanf tags are the keys of the file; docs/configuration.md explains each.
@@ -24,11 +23,16 @@ type Config struct {
 	QueueMemory int64 `koanf:"queue_memory"` // bytes
 	DiskFree    int64 `koanf:"disk_free"`    // bytes; 0 switches the check off
 
-	HTTP HTTPConfig `koanf:"http"`
-	GRPC GRPCConfig `koanf:"grpc"`
-	AMQP AMQPConfig `koanf:"amqp"`
-	NATS DoorConfig `koanf:"nats"`
-	MQTT DoorConfig `koanf:"mqtt"`
+	TLS    TLSConfig    `koanf:"tls"`
+	Limits LimitsConfig `koanf:"limits"`
+	Audit  AuditConfig  `koanf:"audit"`
+
+	HTTP  HTTPConfig  `koanf:"http"`
+	Admin AdminConfig `koanf:"admin"`
+	GRPC  GRPCConfig  `koanf:"grpc"`
+	AMQP  AMQPConfig  `koanf:"amqp"`
+	NATS  DoorConfig  `koanf:"nats"`
+	MQTT  DoorConfig  `koanf:"mqtt"`
 
 	STOMP DoorConfig `koanf:"stomp"`
 
@@ -37,6 +41,10 @@ type Config struct {
 
 	Hooks []Hook `koanf:"hooks"`
 	Users []User `koanf:"users"`
+
+	Auth AuthConfig `koanf:"auth"`
+
+	Tenants []core.TenantConfig `koanf:"tenants"`
 }
 
 // LogConfig says what is logged, and how.
@@ -48,6 +56,7 @@ type LogConfig struct {
 // DoorConfig is what the doors have in common.
 type DoorConfig struct {
 	Listen string `koanf:"listen"` // host:port, or off
+	TLS    string `koanf:"tls"`    // off, optional, required, or auto
 }
 
 // HTTPConfig is what the HTTP door needs.
@@ -60,7 +69,8 @@ type HTTPConfig struct {
 type GRPCConfig struct {
 	DoorConfig `koanf:",squash"`
 	Proxy      struct {
-		Backends Backends `koanf:"backends"`
+		Backends      Backends `koanf:"backends"`
+		Authorization string   `koanf:"authorization"` // drop or pass
 	} `koanf:"proxy"`
 }
 
@@ -77,6 +87,11 @@ func (b Backends) MarshalYAML() (any, error) {
 		}
 		if one.TLS {
 			entry["tls"] = true
+		}
+		for key, value := range map[string]string{"ca_file": one.CAFile, "cert_file": one.CertFile, "key_file": one.KeyFile, "server_name": one.ServerName} {
+			if value != "" {
+				entry[key] = value
+			}
 		}
 		out = append(out, entry)
 	}
@@ -95,11 +110,6 @@ type AMQPConfig struct {
 	ConsumerTimeout  time.Duration `koanf:"consumer_timeout"` // 0: never
 }
 
-// WebSocketConfig is what the WebSocket door needs beside the HTTP port it lives on.
-type WebSocketConfig struct {
-	AllowedOrigins []string `koanf:"allowed_origins"`
-}
-
 // WebhooksConfig is what outbound webhooks need.
 type WebhooksConfig struct {
 	AllowNetworks []string `koanf:"allow_networks"` // in CIDR notation; beside the public internet
@@ -116,15 +126,6 @@ func (w WebhooksConfig) networks() []netip.Prefix {
 	return all
 }
 
-// User may log in at every door. Exactly one of Password and PasswordHash is set.
-type User struct {
-	Name         string   `koanf:"name"`
-	Password     Secret   `koanf:"password"`
-	PasswordHash Secret   `koanf:"password_hash"` // bcrypt
-	Publish      []string `koanf:"publish"`       // subject patterns; empty: all
-	Subscribe    []string `koanf:"subscribe"`     // subject patterns; empty: all
-}
-
 // Secret is text that never shows itself.
 type Secret string
 
@@ -139,15 +140,19 @@ func (s Secret) String() string {
 // GoString implements fmt.GoStringer.
 func (s Secret) GoString() string { return s.String() }
 
-// doorAddresses are the addresses by key, in the order in which they are told.
-func (c *Config) doorAddresses() []struct{ key, listen string } {
-	return []struct{ key, listen string }{
-		{"http.listen", c.HTTP.Listen},
-		{"grpc.listen", c.GRPC.Listen},
-		{"amqp.listen", c.AMQP.Listen},
-		{"nats.listen", c.NATS.Listen},
-		{"mqtt.listen", c.MQTT.Listen},
-		{"stomp.listen", c.STOMP.Listen},
+// doorAddress is where a door listens, and what it says about TLS.
+type doorAddress struct{ door, listen, tls string }
+
+// doorAddresses are the addresses by door, in the order in which they are told.
+func (c *Config) doorAddresses() []doorAddress {
+	return []doorAddress{
+		{"http", c.HTTP.Listen, c.HTTP.TLS},
+		{"admin", c.Admin.Listen, c.HTTP.TLS},
+		{"grpc", c.GRPC.Listen, c.GRPC.TLS},
+		{"amqp", c.AMQP.Listen, c.AMQP.TLS},
+		{"nats", c.NATS.Listen, c.NATS.TLS},
+		{"mqtt", c.MQTT.Listen, c.MQTT.TLS},
+		{"stomp", c.STOMP.Listen, c.STOMP.TLS},
 	}
 }
 
@@ -156,7 +161,7 @@ func (c *Config) check() error {
 	var all []error
 	for _, d := range c.doorAddresses() {
 		if len(c.Users) == 0 && d.listen != off && !loopback(d.listen) {
-			all = append(all, fmt.Errorf("%s: found %q, which others can reach, but no users are configured: expected a loopback address such as 127.0.0.1, or entries under users", d.key, d.listen))
+			all = append(all, fmt.Errorf("%s.listen: found %q, which others can reach, but no users are configured: expected a loopback address such as 127.0.0.1, or entries under users", d.door, d.listen))
 		}
 	}
 	all = append(all, c.checkHooks()...)
@@ -170,25 +175,6 @@ func (c *Config) check() error {
 		all = append(all, u.check(where))
 	}
 	return errors.Join(all...)
-}
-
-func (u User) check(where string) error {
-	switch {
-	case u.Name == "":
-		return fmt.Errorf("%s.name: found nothing, expected a name", where)
-	case (u.Password == "") == (u.PasswordHash == ""):
-		return fmt.Errorf("%s (%s): expected one of password and password_hash", where, u.Name)
-	case bcryptHash(string(u.Password)):
-		return fmt.Errorf("%s.password (%s): found a bcrypt hash, expected it under password_hash", where, u.Name)
-	case u.PasswordHash != "" && !bcryptHash(string(u.PasswordHash)):
-		return fmt.Errorf("%s.password_hash (%s): expected a bcrypt hash ($2a$… or $2b$…)", where, u.Name)
-	}
-	return errors.Join(checkPatterns(where+".publish", u.Publish), checkPatterns(where+".subscribe", u.Subscribe))
-}
-
-func bcryptHash(s string) bool {
-	_, err := bcrypt.Cost([]byte(s))
-	return err == nil
 }
 
 // checkPatterns checks that each is a subject pattern: tokens between dots, none empty, * and > as whole tokens, > last.

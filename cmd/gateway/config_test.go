@@ -47,14 +47,21 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		DataDir: "portico-data", Durability: "sync", DrainTimeout: 10 * time.Second,
 		Log:        LogConfig{Level: "info", Format: "text"},
+		Admin:      AdminConfig{Listen: "off"},
+		Audit:      AuditConfig{MaxSize: 16 << 20},
+		TLS:        TLSConfig{MinVersion: "1.2", ClientAuth: "none"},
 		MaxMessage: 16 << 20, QueueMemory: 512 << 20, DiskFree: 50_000_000,
-		HTTP: HTTPConfig{DoorConfig: DoorConfig{"127.0.0.1:8080"}}, GRPC: GRPCConfig{DoorConfig: DoorConfig{"127.0.0.1:50051"}},
+		HTTP: HTTPConfig{DoorConfig: DoorConfig{"127.0.0.1:8080", "auto"}}, GRPC: GRPCConfig{DoorConfig: DoorConfig{"127.0.0.1:50051", "auto"}},
 		AMQP: AMQPConfig{
-			DoorConfig: DoorConfig{"127.0.0.1:5672"}, Product: "RabbitMQ", Version: "3.13.7", Heartbeat: time.Minute, FrameMax: 128 << 10, ChannelMax: 2047,
+			DoorConfig: DoorConfig{"127.0.0.1:5672", "auto"}, Product: "RabbitMQ", Version: "3.13.7", Heartbeat: time.Minute, FrameMax: 128 << 10, ChannelMax: 2047,
 			HandshakeTimeout: 10 * time.Second, ConsumerTimeout: 30 * time.Minute,
 		},
-		NATS: DoorConfig{"127.0.0.1:4222"}, MQTT: DoorConfig{"127.0.0.1:1883"}, STOMP: DoorConfig{"127.0.0.1:61613"},
+		WebSocket: WebSocketConfig{MaxConnections: 8192, MaxSubscriptions: 1024, MaxOutbound: 8 << 20},
+		Auth:      AuthConfig{Lockout: 10, LoopbackUsers: []string{"guest"}, CertificateName: "common_name"},
+		NATS:      DoorConfig{"127.0.0.1:4222", "auto"}, MQTT: DoorConfig{"127.0.0.1:1883", "auto"}, STOMP: DoorConfig{"127.0.0.1:61613", "auto"},
 	}
+	want.GRPC.Proxy.Authorization = "drop"
+	cfg.Tenants, cfg.Auth.Issuers, cfg.Webhooks.AllowNetworks, cfg.GRPC.Proxy.Backends.List = nil, nil, nil, nil
 	cfg.HTTP.AllowedOrigins, cfg.WebSocket.AllowedOrigins, cfg.Users, cfg.Hooks = nil, nil, nil, nil // empty, whether nil or not
 	if !reflect.DeepEqual(cfg, want) {
 		t.Errorf("got  %+v\nwant %+v", cfg, want)
@@ -83,10 +90,22 @@ func TestEveryKeyEverywhere(t *testing.T) {
 		"amqp.product": "Portico", "amqp.version": "4.1.0", "amqp.heartbeat": "off", "amqp.frame_max": "4KiB", "amqp.channel_max": "16",
 		"amqp.handshake_timeout": "3s", "amqp.consumer_timeout": "off",
 		"nats.listen": "off", "mqtt.listen": "off", "stomp.listen": "off", "http.allowed_origins": "https://a.example,https://b.example", "websocket.allowed_origins": "https://a.example,https://b.example",
-		"webhooks.allow_networks": "10.1.0.0/16,127.0.0.0/8",
-		"grpc.proxy.backends":     `[{"address":"127.0.0.1:9000","services":["a.B"],"tls":true}]`,
-		"hooks":                   `[{"name":"shop","kind":"hmac","secrets":["hunter2hunter2"],"tolerance":"1m","subject":"shop.{type}","headers":["X-Shop"],"id_header":"X-Id","live":true,"hmac":{"header":"X-Sig","prefix":"sha256="}}]`,
-		"users":                   `[{"name":"ann","password":"secret","publish":["a.>"],"subscribe":["b.*"]}]`,
+		"tls.cert": "a.pem", "tls.key": "a.key", "tls.client_ca": "ca.pem", "tls.crl": "crl.pem", "tls.client_auth": "request", "tls.min_version": "1.3", "tls.self_signed": "true",
+		"limits.connections": "7", "limits.connections_per_address": "7", "limits.connections_per_user": "7", "limits.connect_rate": "7", "limits.message_rate": "7",
+		"admin.listen": "127.0.0.1:0", "audit.file": "audit.log", "audit.max_size": "1MiB",
+		"http.tls": "off", "grpc.tls": "optional", "amqp.tls": "required", "nats.tls": "off", "mqtt.tls": "off", "stomp.tls": "off",
+		"websocket.compression": "true", "websocket.max_connections": "20000", "websocket.max_connections_per_address": "10", "websocket.max_subscriptions": "64",
+		"websocket.max_message": "1MiB", "websocket.max_outbound": "1MiB", "websocket.rate": "100",
+		"webhooks.allow_networks":  "10.1.0.0/16,127.0.0.0/8",
+		"grpc.proxy.backends":      `[{"address":"127.0.0.1:9000","services":["a.B"],"tls":true,"ca_file":"ca.pem","cert_file":"c.pem","key_file":"k.pem","server_name":"b"}]`,
+		"grpc.proxy.authorization": "pass",
+		"hooks":                    `[{"name":"shop","kind":"hmac","secrets":["hunter2hunter2"],"tolerance":"1m","subject":"shop.{type}","headers":["X-Shop"],"id_header":"X-Id","live":true,"hmac":{"header":"X-Sig","prefix":"sha256="}}]`,
+		"tenants":                  `[{"name":"shop","limits":{"queues":10,"message_rate":2.5},"exports":["orders.>"]},{"name":"stats","imports":[{"tenant":"shop","subject":"orders.*.done"}]}]`,
+		"auth.lockout":             "7",
+		"auth.loopback_users":      "guest,root",
+		"auth.certificate_name":    "dns_name",
+		"auth.issuers":             `[{"issuer":"https://login.example.com","audience":["portico"],"claims":{"user":"email"}}]`,
+		"users":                    `[{"name":"ann","password":"secret","publish":["a.>"],"subscribe":["b.*"],"permissions":{"publish":{"deny":["a.b"]},"queue":{"consume":{"allow":["jobs*"]}},"amqp":[{"vhost":"/","configure":"","write":".*","read":"^in"}],"roles":["monitoring"]}},{"name":"bob","password_hash":"X3t83HwtYJshbFkIErtCrPmd4vexemxvM437spMQlmD+mrJb","hashing_algorithm":"rabbit_password_hashing_sha256","certificates":["bob.example.com"],"nkeys":["UAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],"roles":["monitoring"],"disabled":true,"tenant":"shop","tenants":["*"]}]`,
 	}
 	plain, err := given{}.load(t)
 	if err != nil {
@@ -163,6 +182,8 @@ func TestRefusals(t *testing.T) {
 		"public door":       {given{args: []string{"--http-listen", "0.0.0.0:80"}}, []string{`http.listen: found "0.0.0.0:80"`, "no users are configured", "127.0.0.1"}},
 		"every interface":   {given{file: "amqp: {listen: ':5672'}"}, []string{`amqp.listen: found ":5672"`, "users"}},
 		"a name":            {given{file: "mqtt: {listen: 'broker.example:1883'}"}, []string{"mqtt.listen"}},
+		"tenant field":      {given{file: "tenants: [{name: a, limit: 5}]"}, []string{"tenants", "limit"}},
+		"tenant twice":      {given{file: "tenants: [{name: a}, {name: a}]"}, []string{`tenant "a": named twice`}},
 		"user field":        {given{file: "users: [{name: a, pasword: hunter2}]"}, []string{"users[0].pasword: unknown key; did you mean password?"}},
 		"user without name": {given{file: "users: [{password: hunter2}]"}, []string{"users[0].name: found nothing"}},
 		"user bare":         {given{file: "users: [{name: a}]"}, []string{"users[0] (a): expected one of password and password_hash"}},
@@ -170,6 +191,10 @@ func TestRefusals(t *testing.T) {
 		"user twice":        {given{file: "users: [{name: a, password: hunter2}, {name: a, password: hunter2}]"}, []string{`users[1].name: found "a" a second time`}},
 		"password a number": {given{file: "users: [{name: a, password: 4711}]"}, []string{"users[0].password: found something that is not text, expected text in quotes"}},
 		"no hash":           {given{file: "users: [{name: a, password_hash: hunter2}]"}, []string{"users[0].password_hash (a): expected a bcrypt hash"}},
+		"permission":        {given{file: "users: [{name: a, password: b, permissions: {publish: [x]}}]"}, []string{"users[0].permissions: publish: found array, expected Lists"}},
+		"permission field":  {given{file: "users: [{name: a, password: b, permissions: {publsh: {}}}]"}, []string{"users[0].permissions: unknown field \"publsh\""}},
+		"permission action": {given{file: "users: [{name: a, password: b, permissions: {queue: {eat: {allow: [x]}}}}]"}, []string{"users[0].permissions: queue.eat: want one of append, consume"}},
+		"permission regex":  {given{file: "users: [{name: a, password: b, permissions: {amqp: [{read: '(?=x)'}]}}]"}, []string{"users[0].permissions: amqp[0].read", "RE2"}},
 		"bad pattern":       {given{file: "users: [{name: a, password: hunter2, publish: ['a..b']}]"}, []string{`users[0].publish[0]: found "a..b", expected a subject pattern`}},
 		"hook field":        {given{file: "hooks: [{name: a, knd: github}]"}, []string{"hooks[0].knd: unknown key; did you mean kind?"}},
 		"hook kind":         {given{file: "hooks: [{name: a, kind: gitlab, secrets: [hunter2hunter2]}]"}, []string{`hooks[0] (a): kind: found "gitlab", expected one of`}},

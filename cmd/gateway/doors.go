@@ -5,8 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
-	"slices"
 	"text/tabwriter"
 
 	"portico/adapters/amqp"
@@ -16,6 +16,7 @@ import (
 	"portico/adapters/http/webhook"
 	"portico/adapters/websocket"
 	"portico/core"
+	"portico/core/certs"
 	"portico/web"
 )
 
@@ -27,6 +28,8 @@ type doors struct {
 	grpc     *grpcapi.Adapter // nil: off
 	stomp    *websocket.STOMP // nil: off
 	webhooks *webhook.Courier
+	tls      *certs.Store // nil: no door speaks TLS
+	changes  *reloader    // nil: the configuration is not read again
 }
 
 // A sign tells where a door is and one line to try it.
@@ -34,8 +37,11 @@ type sign struct{ door, address, try string }
 
 // openDoors opens every door that is not off. On an error it returns those that are open already.
 // This list is where a new protocol comes in.
-func openDoors(cfg *Config, g *core.Gateway, log *slog.Logger) (*doors, error) {
-	d := &doors{}
+func openDoors(cfg *Config, g *core.Gateway, secrets *certs.Store, changes *reloader, log *slog.Logger) (*doors, error) {
+	d := &doors{tls: secrets, changes: changes}
+	if secrets != nil {
+		d.adapters = append(d.adapters, tlsWatch{secrets})
+	}
 	who := whoFor(cfg)
 	for _, open := range []func(*Config, *core.Gateway, *slog.Logger, credentials) error{
 		d.openAMQP,     // before HTTP, where its resources are served
@@ -49,7 +55,7 @@ func openDoors(cfg *Config, g *core.Gateway, log *slog.Logger) (*doors, error) {
 			return d, err
 		}
 	}
-	d.signs = append(d.signs, embeddedSigns(g, who)...)
+	d.signs = append(d.signs, embeddedSigns(cfg, g, who)...)
 	return d, nil
 }
 
@@ -71,7 +77,7 @@ func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if err != nil {
 		return err
 	}
-	carries := websocket.Config{AllowedOrigins: slices.Concat(cfg.WebSocket.AllowedOrigins, cfg.HTTP.AllowedOrigins)}
+	carries := cfg.WebSocket.door(cfg.HTTP.AllowedOrigins)
 	if d.amqp != nil {
 		carries.AMQP = d.amqp.ServeConn
 	}
@@ -84,18 +90,32 @@ func (d *doors) openHTTP(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if d.amqp != nil {
 		extensions["amqp"] = d.amqp.API()
 	}
-	a, err := httpapi.New(httpapi.Config{Listen: cfg.HTTP.Listen, Hooks: cfg.doorHooks(), Webhooks: d.webhooks, WebSocket: ws, Web: page, Extensions: extensions, AllowedOrigins: cfg.HTTP.AllowedOrigins, Doors: d.addresses}, g, log)
+	a, err := httpapi.New(httpapi.Config{Listen: cfg.HTTP.Listen, AdminListen: cfg.Admin.address(), MaxConnections: cfg.WebSocket.httpConnections(), TLS: d.secure(cfg, cfg.HTTP.TLS), Hooks: cfg.doorHooks(), Webhooks: d.webhooks, WebSocket: ws, RPC: http.HandlerFunc(d.serveRPC), Web: page, Extensions: extensions, Reload: d.changes.forDoor(), AllowedOrigins: cfg.HTTP.AllowedOrigins, Doors: d.addresses}, g, log)
 	if err != nil {
 		return err
 	}
 	d.adapters = append(d.adapters, a)
+	d.tellAdmin(cfg, a)
 	at := reachable(a.Addr())
+	s, curl := "", who.curl
+	if cfg.TLS.mode(cfg.HTTP.TLS) == certs.Required {
+		s, curl = "s", cfg.TLS.trust(" --cacert ")+who.curl
+	}
 	d.signs = append(d.signs,
-		sign{"page", "http://" + at + "/", "open it in a browser"},
-		sign{"HTTP", "http://" + at, fmt.Sprintf("curl%s -d hello http://%s/v1/publish/greet.you", who.curl, at)},
-		sign{"WebSocket", "ws://" + at + "/ws", fmt.Sprintf("websocat%s --protocol portico.v1.json ws://%s/ws", who.websocat, at)},
+		sign{"page", "http" + s + "://" + at + "/", "open it in a browser"},
+		sign{"HTTP", "http" + s + "://" + at, fmt.Sprintf("curl%s -d hello http%s://%s/v1/publish/greet.you", curl, s, at)},
+		sign{"WebSocket", "ws" + s + "://" + at + "/ws", fmt.Sprintf("websocat%s --protocol portico.v1.json ws%s://%s/ws", who.websocat, s, at)},
 	)
 	return nil
+}
+
+// serveRPC hands the HTTP port's gRPC calls to the gRPC door, which is opened later, but before the first request is served.
+func (d *doors) serveRPC(w http.ResponseWriter, r *http.Request) {
+	if d.grpc == nil {
+		http.NotFound(w, r)
+		return
+	}
+	d.grpc.Web().ServeHTTP(w, r)
 }
 
 // addresses are those of the doors that have a listener of their own, by name. All are open before the first request is served.
@@ -117,15 +137,19 @@ func (d *doors) openGRPC(cfg *Config, g *core.Gateway, log *slog.Logger, who cre
 	if cfg.GRPC.Listen == off {
 		return nil
 	}
-	a, carry, err := grpcapi.NewWithProxy(grpcapi.Config{Listen: cfg.GRPC.Listen}, proxy.Config{Backends: cfg.GRPC.Proxy.Backends.List}, g, log)
+	a, carry, err := grpcapi.NewWithProxy(grpcapi.Config{Listen: cfg.GRPC.Listen, TLS: d.secure(cfg, cfg.GRPC.TLS)}, proxy.Config{Backends: cfg.GRPC.Proxy.Backends.List, Authorization: cfg.GRPC.Proxy.Authorization == "pass"}, g, log)
 	if err != nil {
 		return err
 	}
 	d.grpc = a
 	d.adapters = append(d.adapters, a, carry)
 	at := reachable(a.Addr())
+	how := " -plaintext"
+	if cfg.TLS.mode(cfg.GRPC.TLS) == certs.Required {
+		how = cfg.TLS.trust(" -cacert ")
+	}
 	d.signs = append(d.signs, sign{"gRPC", at, fmt.Sprintf(
-		`grpcurl%s -plaintext -d '{"message":{"subject":"greet.you","data":"aGVsbG8="}}' %s portico.v1.PorticoService/Publish`, who.grpcurl, at)})
+		`grpcurl%s%s -d '{"message":{"subject":"greet.you","data":"aGVsbG8="}}' %s portico.v1.PorticoService/Publish`, who.grpcurl, how, at)})
 	return nil
 }
 
@@ -133,18 +157,20 @@ func (d *doors) openAMQP(cfg *Config, g *core.Gateway, log *slog.Logger, _ crede
 	if cfg.AMQP.Listen == off {
 		return nil
 	}
-	if d.amqp, err = amqp.New(cfg.AMQP.door(), g, log); err != nil {
+	door := cfg.AMQP.door()
+	door.TLS = d.secure(cfg, cfg.AMQP.TLS)
+	if d.amqp, err = amqp.New(door, g, log); err != nil {
 		return err
 	}
 	d.adapters = append(d.adapters, d.amqp)
 	return nil
 }
 
-func (d *doors) tellAMQP(_ *Config, _ *core.Gateway, _ *slog.Logger, who credentials) error {
+func (d *doors) tellAMQP(cfg *Config, _ *core.Gateway, _ *slog.Logger, who credentials) error {
 	if d.amqp == nil {
 		return nil
 	}
-	url := "amqp://" + who.amqp + "@" + reachable(d.amqp.Addr())
+	url := cfg.TLS.scheme("amqp", cfg.AMQP.TLS) + who.amqp + "@" + reachable(d.amqp.Addr())
 	d.signs = append(d.signs, sign{"AMQP", url, fmt.Sprintf("amqp-publish --url=%s -e amq.topic -r greet.you -b hello", url)})
 	return nil
 }
@@ -154,28 +180,39 @@ func (d *doors) openSTOMP(cfg *Config, g *core.Gateway, log *slog.Logger, who cr
 	if cfg.STOMP.Listen == off {
 		return nil
 	}
-	a, err := websocket.NewSTOMP(websocket.STOMPConfig{Listen: cfg.STOMP.Listen}, g, log)
+	a, err := websocket.NewSTOMP(websocket.STOMPConfig{Listen: cfg.STOMP.Listen, TLS: d.secure(cfg, cfg.STOMP.TLS)}, g, log)
 	if err != nil {
 		return err
 	}
 	d.stomp = a
 	d.adapters = append(d.adapters, a)
 	at := reachable(a.Addr())
-	d.signs = append(d.signs, sign{"STOMP", "stomp://" + at, fmt.Sprintf(
-		`printf 'CONNECT\n%s\n\000SEND\ndestination:/topic/greet.you\n\nhello\000DISCONNECT\n\n\000' | curl -s telnet://%s`, who.stomp, at)})
+	try := "curl -s telnet://" + at
+	if cfg.TLS.mode(cfg.STOMP.TLS) == certs.Required {
+		try = "openssl s_client -quiet -connect " + at
+	}
+	d.signs = append(d.signs, sign{"STOMP", cfg.TLS.scheme("stomp", cfg.STOMP.TLS) + at, fmt.Sprintf(
+		`printf 'CONNECT\n%s\n\000SEND\ndestination:/topic/greet.you\n\nhello\000DISCONNECT\n\n\000' | %s`, who.stomp, try)})
 	return nil
 }
 
 // embeddedSigns are those of the doors that the embedded server opens by itself.
-func embeddedSigns(g *core.Gateway, who credentials) (signs []sign) {
+func embeddedSigns(cfg *Config, g *core.Gateway, who credentials) (signs []sign) {
 	if addr := g.NATSAddr(); addr != "" {
-		url := "nats://" + who.nats + reachable(addr)
-		signs = append(signs, sign{"NATS", url, fmt.Sprintf("nats pub -s %s greet.you hello", url)})
+		url, ca := "nats://"+who.nats+reachable(addr), ""
+		if cfg.TLS.mode(cfg.NATS.TLS) == certs.Required {
+			ca = cfg.TLS.trust(" --tlsca ")
+		}
+		signs = append(signs, sign{"NATS", url, fmt.Sprintf("nats pub -s %s%s greet.you hello", url, ca)})
 	}
 	if addr := g.MQTTAddr(); addr != "" {
 		at := reachable(addr)
 		host, port, _ := net.SplitHostPort(at)
-		signs = append(signs, sign{"MQTT", "mqtt://" + at, fmt.Sprintf("mosquitto_pub%s -h %s -p %s -t greet/you -m hello", who.mosquitto, host, port)})
+		ca := ""
+		if cfg.TLS.mode(cfg.MQTT.TLS) == certs.Required {
+			ca = cfg.TLS.trust(" --cafile ")
+		}
+		signs = append(signs, sign{"MQTT", cfg.TLS.scheme("mqtt", cfg.MQTT.TLS) + at, fmt.Sprintf("mosquitto_pub%s%s -h %s -p %s -t greet/you -m hello", who.mosquitto, ca, host, port)})
 	}
 	return signs
 }
@@ -211,7 +248,11 @@ func reachable(address string) string {
 // tell writes where the doors are.
 func (d doors) tell(w io.Writer, cfg *Config) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "Portico is open. Data is kept in %s. Ctrl-C closes it.\n\n", cfg.DataDir)
+	fmt.Fprintf(t, "Portico is open. Data is kept in %s. Ctrl-C closes it.\n", cfg.DataDir)
+	if cfg.TLS.SelfSigned {
+		fmt.Fprintf(t, "TLS is by a self-signed certificate, which clients have to be told to believe: %s\n", cfg.TLS.Cert)
+	}
+	fmt.Fprintln(t)
 	for _, s := range d.signs {
 		fmt.Fprintf(t, "  %s\t%s\t%s\n", s.door, s.address, s.try)
 	}

@@ -218,10 +218,10 @@ func fromEnviron(environ []string) (layer, error) {
 	}, err
 }
 
-// notOurs tells variables with our prefix that are not keys: PORTICO_CONFIG names the file, and Kubernetes
+// notOurs tells variables with our prefix that are not keys: PORTICO_CONFIG names the file, others are of commands that talk to a running gateway, and Kubernetes
 // describes a service called portico to every container by PORTICO_SERVICE_… and PORTICO_PORT….
 func notOurs(name string) bool {
-	return name == envConfig || strings.HasPrefix(name, envPrefix+"SERVICE_") ||
+	return name == envConfig || name == envURL || name == envLogin || name == envToken || strings.HasPrefix(name, envPrefix+"SERVICE_") ||
 		name == envPrefix+"PORT" || strings.HasPrefix(name, envPrefix+"PORT_")
 }
 

@@ -47,6 +47,11 @@ const envPrefix = "PORTICO_"
 
 // options lists every key once, in the order of docs/configuration.md.
 func options() []option {
+	return slices.Concat(generalOptions(), tlsOptions(), limitOptions(), doorOptions(), webSocketOptions(), clientOptions(), authOptions())
+}
+
+// generalOptions are the keys of the gateway as a whole.
+func generalOptions() []option {
 	return []option{
 		text("data_dir", "portico-data", "folder for everything that is kept"),
 		choice("durability", "acknowledged means: sync = on disk, os = handed to the operating system", "sync", "os"),
@@ -56,11 +61,22 @@ func options() []option {
 		size("max_message", "16MiB", "largest message, payload and headers together", 1<<10, 128<<20),
 		size("queue_memory", "512MiB", "memory all queues together may use for messages", 1<<20, math.MaxInt64),
 		switchable(size("disk_free", "50MB", "below so much free space publishers are blocked; off = never", 0, math.MaxInt64), int64(0)),
+	}
+}
+
+// doorOptions are the keys of the doors, and who may come in.
+func doorOptions() []option {
+	return []option{
 		address("http.listen", "127.0.0.1:8080", "HTTP, WebSocket and the page"),
+		tlsMode("http"),
+		adminOption(),
 		list("http.allowed_origins", "pages of other origins that may use HTTP and connect by WebSocket, such as https://app.example.com; no wildcards"),
 		address("grpc.listen", "127.0.0.1:50051", "gRPC"),
+		tlsMode("grpc"),
 		backends("grpc.proxy.backends", "gRPC servers whose methods can be called at the gateway, as YAML or JSON text"),
+		choice("grpc.proxy.authorization", "whether callers' authorization goes on to those servers", "drop", "pass"),
 		address("amqp.listen", "127.0.0.1:5672", "AMQP 0-9-1"),
+		tlsMode("amqp"),
 		text("amqp.product", "RabbitMQ", "product that AMQP clients are told, who choose their behaviour by it"),
 		text("amqp.version", "3.13.7", "version that AMQP clients are told"),
 		switchable(wholeSeconds(between("amqp.heartbeat", "60s", "longest silence between heartbeats that is offered; off = none", time.Second, maxHeartbeat)), time.Duration(0)),
@@ -69,12 +85,21 @@ func options() []option {
 		duration("amqp.handshake_timeout", "10s", "how long an AMQP client may take to open its connection"),
 		switchable(between("amqp.consumer_timeout", "30m", "a delivery not acknowledged for so long closes its channel; off = never", time.Millisecond, year), time.Duration(0)),
 		address("nats.listen", "127.0.0.1:4222", "NATS"),
+		tlsMode("nats"),
 		address("mqtt.listen", "127.0.0.1:1883", "MQTT"),
+		tlsMode("mqtt"),
 		address("stomp.listen", "127.0.0.1:61613", "STOMP"),
-		list("websocket.allowed_origins", "pages of other origins that may connect, such as https://app.example.com"),
+		tlsMode("stomp"),
+	}
+}
+
+// clientOptions are where webhooks go and who may come in.
+func clientOptions() []option {
+	return []option{
 		networks("webhooks.allow_networks", "networks that outbound webhooks may go to although they are not of the public internet, such as 10.1.0.0/16"),
 		hooksOption(),
 		usersOption(),
+		tenantsOption(),
 	}
 }
 
@@ -212,7 +237,7 @@ func textList(v any) (out []string, ok bool) {
 
 // backends is a list of gRPC servers. In the environment it is the same list as YAML or JSON text.
 func backends(key, help string) option {
-	return option{key: key, help: help, expects: "a list of servers, each with address, services, tls", parse: func(v any) (any, error) { return parseBackends(v) }}
+	return option{key: key, help: help, expects: "a list of servers, each with address, services, tls and its files", parse: func(v any) (any, error) { return parseBackends(v) }}
 }
 
 func parseBackends(v any) (out Backends, err error) {
@@ -229,9 +254,13 @@ func parseBackends(v any) (out Backends, err error) {
 	for i, item := range items {
 		b, at := proxy.Backend{}, fmt.Sprintf("[%d]", i)
 		err := readFields(at, item, "a section with address", map[string]field{
-			"address":  textField(&b.Address),
-			"services": fitting("a list of names", func(v any) (ok bool) { b.Services, ok = textList(v); return ok }),
-			"tls":      fitting("true or false", func(v any) (ok bool) { b.TLS, ok = v.(bool); return ok }),
+			"address":     textField(&b.Address),
+			"services":    fitting("a list of names", func(v any) (ok bool) { b.Services, ok = textList(v); return ok }),
+			"tls":         fitting("true or false", func(v any) (ok bool) { b.TLS, ok = v.(bool); return ok }),
+			"ca_file":     textField(&b.CAFile),
+			"cert_file":   textField(&b.CertFile),
+			"key_file":    textField(&b.KeyFile),
+			"server_name": textField(&b.ServerName),
 		})
 		if err == nil {
 			err = b.Check()

@@ -61,23 +61,3 @@ func valueNode(o option, v any) (*yaml.Node, error) {
 	}
 	return n, n.Encode(v)
 }
-
-// redacted is the list of users in the file's form, without their secrets.
-func redacted(users []User) []map[string]any {
-	out := make([]map[string]any, 0, len(users))
-	for _, u := range users {
-		entry := map[string]any{"name": u.Name}
-		for field, s := range map[string]Secret{"password": u.Password, "password_hash": u.PasswordHash} {
-			if s != "" {
-				entry[field] = s.String()
-			}
-		}
-		for field, patterns := range map[string][]string{"publish": u.Publish, "subscribe": u.Subscribe} {
-			if len(patterns) > 0 {
-				entry[field] = patterns
-			}
-		}
-		out = append(out, entry)
-	}
-	return out
-}

@@ -41,7 +41,7 @@ func openSite(t *testing.T, args []string, options ...func(*core.Config)) *site 
 	}
 	g := coretest.Start(t, append([]func(*core.Config){func(c *core.Config) { c.DrainTimeout = 2 * time.Second }}, options...)...)
 	g.Translate(core.FormAMQP, amqp.Translator{})
-	d, err := openDoors(cfg, g, slog.New(slog.DiscardHandler))
+	d, err := openDoors(cfg, g, nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

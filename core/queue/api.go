@@ -222,8 +222,10 @@ type ConsumerConfig struct {
 	// Limit, if set, is a window shared with other consumers, possibly of other queues (AMQP's channel-wide prefetch): the queue takes
 	// from it for each delivery and gives back when that is settled or returned. AutoAck consumers do not use it.
 	Limit *Limit
-	// Gone is called once if the queue ends (deleted, closed, fenced) before the consumer does. Must not block.
-	Gone      func(error)
+	// Gone is called once if the queue ends (deleted, closed, fenced) before the consumer does, or Revoke ends it. Must not block.
+	Gone func(error)
+	// Left is called once when the consumer ends, whatever the reason, from the queue's goroutine. Must not block.
+	Left      func()
 	Offset    Offset        // where in a stream it begins
 	AutoAck   bool          // settled by being delivered; each delivery uses up credit for good, Window or not
 	Exclusive bool          // alone, or ErrInUse

@@ -115,11 +115,33 @@ func (c *Consumer) Close() {
 	})
 }
 
+// Revoke is Close, and Gone is told the reason, unless the consumer was gone already. It waits.
+func (c *Consumer) Revoke(reason error) {
+	_ = c.queue.ask(func() {
+		q := c.queue
+		if c.gone {
+			return
+		}
+		if q.limited() {
+			q.handOut() // as for Requeue
+		}
+		q.cancel(c)
+		q.release(c)
+		q.trimHead()
+		if c.cfg.Gone != nil {
+			c.cfg.Gone(reason)
+		}
+	})
+}
+
 func (q *Queue) cancel(c *Consumer) {
 	if c.gone {
 		return
 	}
 	c.gone = true
+	if c.cfg.Left != nil {
+		c.cfg.Left()
+	}
 	if c.isActive {
 		q.active.remove(c)
 	}
@@ -189,6 +211,9 @@ func (q *Queue) forget(c *Consumer) {
 // leave tells the consumer that its queue has ended.
 func (c *Consumer) leave(reason error) {
 	c.gone, c.isActive = true, false
+	if c.cfg.Left != nil {
+		c.cfg.Left()
+	}
 	if c.limited() {
 		c.cfg.Limit.forget(c)
 	}

@@ -184,6 +184,9 @@ func (c *rpcClient) serve(t *testing.T, subject string, answer func(message) mes
 				return
 			}
 			call := resp.GetCall()
+			if call == nil { // nobody waits any more
+				continue
+			}
 			a := &porticov1.ServeAnswer{Id: call.GetId(), Message: toProto(answer(fromProto(call.GetMessage())))}
 			if stream.Send(&porticov1.ServeRequest{Frame: &porticov1.ServeRequest_Answer{Answer: a}}) != nil {
 				return

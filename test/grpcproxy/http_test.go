@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"portico/adapters/grpc/relay"
-	"portico/test/gateway"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -19,7 +18,7 @@ import (
 
 // TestUnaryMethodByHTTP: protobuf or JSON in, the same out, the status in a header.
 func TestUnaryMethodByHTTP(t *testing.T) {
-	g := gateway.Start(t)
+	g := portico(t)
 	conn, err := grpc.NewClient(g.Doors["gRPC"], grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ func hostileWebSocket(t *testing.T, s *site) {
 		want int // close code
 	}{
 		"not masked":                 {unmasked, 1002},
-		"frame of 2^63":              {append(frameStart(opText, 1<<63), 0, 0, 0, 0), 1009},
+		"frame of 2^63":              {append(frameStart(opText, 1<<63), 0, 0, 0, 0), 1002}, // RFC 6455 5.2: the highest bit is 0
 		"frame of 2^62":              {append(frameStart(opText, 1<<62), 0, 0, 0, 0), 1009},
 		"frame above the limit":      {append(frameStart(opText, 64<<20), 0, 0, 0, 0), 1009},
 		"reserved bits":              {frame(opText|0x40, "{}"), 1002},

@@ -81,6 +81,7 @@ type site struct {
 	amqp    string
 	nats    string
 	mqtt    string
+	stomp   string
 	started time.Duration // from exec to the doors being told
 }
 
@@ -100,8 +101,9 @@ func startIn(t *testing.T, dir string, args ...string) *site {
 	s.started = time.Since(began)
 	s.web = strings.TrimPrefix(s.Doors["HTTP"], "http://")
 	s.grpc = s.Doors["gRPC"]
-	s.amqp = strings.TrimPrefix(s.Doors["AMQP"], "amqp://guest:guest@")
-	s.nats = strings.TrimPrefix(s.Doors["NATS"], "nats://")
+	_, s.amqp, _ = strings.Cut(s.Doors["AMQP"], "@")
+	s.nats = strings.TrimPrefix(strings.TrimPrefix(s.Doors["NATS"], "nats://"), "USER:PASSWORD@")
+	s.stomp = strings.TrimPrefix(s.Doors["STOMP"], "stomp://")
 	s.mqtt = strings.TrimPrefix(s.Doors["MQTT"], "mqtt://")
 	return s
 }

@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -26,14 +27,21 @@ type webSocket struct {
 	in *bufio.Reader
 }
 
-func dialWeb(address string) (*webSocket, error) {
+func dialWeb(address string) (*webSocket, error) { return dialWebAs(address, "") }
+
+// dialWebAs logs in as "user:password"; "" shows nothing.
+func dialWebAs(address, login string) (*webSocket, error) {
+	authorization := ""
+	if login != "" {
+		authorization = "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(login)) + "\r\n"
+	}
 	conn, err := dial(address)
 	if err != nil {
 		return nil, err
 	}
 	w := &webSocket{conn, bufio.NewReader(conn)}
 	_, err = fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: portico.v1.json\r\n\r\n", address)
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: portico.v1.json\r\n%s\r\n", address, authorization)
 	if err == nil {
 		err = w.upgraded()
 	}

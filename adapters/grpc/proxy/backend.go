@@ -3,9 +3,11 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"slices"
 	"time"
 
@@ -23,13 +25,25 @@ const AllServices = "*"
 type Backend struct {
 	Address  string   // host:port
 	Services []string // with their packages; none: those that the server's reflection lists. See AllServices
-	TLS      bool     // with the system's certificate authorities
+	TLS      bool     // by CAFile, or with the system's certificate authorities
+
+	// With TLS only. Files are read when the proxy is made.
+	CAFile     string // PEM: the authorities that may vouch for the server
+	CertFile   string // PEM: what the gateway shows of itself; KeyFile has the key
+	KeyFile    string
+	ServerName string // that the server's certificate must have; default the address's host
 }
 
 // Check finds what cannot be.
 func (b Backend) Check() error {
 	if _, port, err := net.SplitHostPort(b.Address); err != nil || port == "" {
 		return fmt.Errorf("gRPC backend %q: want host:port", b.Address)
+	}
+	switch {
+	case !b.TLS && (b.CAFile != "" || b.CertFile != "" || b.KeyFile != "" || b.ServerName != ""):
+		return fmt.Errorf("gRPC backend %s: ca_file, cert_file, key_file and server_name need tls", b.Address)
+	case (b.CertFile == "") != (b.KeyFile == ""):
+		return fmt.Errorf("gRPC backend %s: cert_file and key_file need each other", b.Address)
 	}
 	for _, service := range b.Services {
 		switch {
@@ -47,8 +61,8 @@ func (b Backend) Check() error {
 const describeWithin = 10 * time.Second
 
 // serveBackend keeps a backend connected until the proxy drains, and waits for the calls it has then.
-func (p *Proxy) serveBackend(b Backend) {
-	conn, err := grpc.NewClient("dns:///"+b.Address, p.dialOptions(b)...)
+func (p *Proxy) serveBackend(b Backend, secured credentials.TransportCredentials) {
+	conn, err := grpc.NewClient("dns:///"+b.Address, dialOptions(secured)...)
 	if err != nil {
 		p.log.Error("a gRPC backend cannot be dialled", "server", b.Address, "err", err)
 		return
@@ -65,15 +79,37 @@ func (p *Proxy) serveBackend(b Backend) {
 	}
 }
 
-func (p *Proxy) dialOptions(b Backend) []grpc.DialOption {
-	transport := insecure.NewCredentials()
-	if b.TLS {
-		transport = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
-	}
+func dialOptions(secured credentials.TransportCredentials) []grpc.DialOption {
 	return append(callOptions(),
-		grpc.WithTransportCredentials(transport),
+		grpc.WithTransportCredentials(secured),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 5 * time.Minute, Timeout: 20 * time.Second}), // servers refuse more by default
 	)
+}
+
+// transport reads what a backend's connection needs.
+func (b Backend) transport() (credentials.TransportCredentials, error) {
+	if !b.TLS {
+		return insecure.NewCredentials(), nil
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: b.ServerName}
+	if b.CAFile != "" {
+		pem, err := os.ReadFile(b.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("gRPC backend %s: ca_file: %w", b.Address, err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("gRPC backend %s: ca_file %s has no certificate", b.Address, b.CAFile)
+		}
+	}
+	if b.CertFile != "" {
+		own, err := tls.LoadX509KeyPair(b.CertFile, b.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("gRPC backend %s: cert_file: %w", b.Address, err)
+		}
+		cfg.Certificates = []tls.Certificate{own}
+	}
+	return credentials.NewTLS(cfg), nil
 }
 
 // callOptions are those of every connection to a server: calls are passed on as they are, nothing is tried again or configured by DNS.

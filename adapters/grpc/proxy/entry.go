@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/core"
+	"portico/core/policy"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -20,7 +21,7 @@ import (
 const acceptWithin = 10 * time.Second
 
 // Handle carries a call that came in at the door, as bus may use it: it is the handler of grpc.UnknownServiceHandler. Errors are statuses that the server gave, or core.Errors:
-// CodeUnimplemented for a service of the gateway's own and for a path that names no method, CodePermissionDenied without the permission to publish to the method's subject,
+// CodeUnimplemented for a service of the gateway's own and for a path that names no method, CodePermissionDenied without the permission for requests to the method's subject,
 // CodeNoResponders when nobody serves it, CodeTooLarge, CodeResourceExhausted, CodeUnavailable.
 func (p *Proxy) Handle(bus *core.Bus, stream grpc.ServerStream) error {
 	path, _ := grpc.MethodFromServerStream(stream)
@@ -28,15 +29,18 @@ func (p *Proxy) Handle(bus *core.Bus, stream grpc.ServerStream) error {
 	if !ok || reserved(service) {
 		return core.Errorf(core.CodeUnimplemented, "unknown method %s", strings.ToValidUTF8(path, "\uFFFD"))
 	}
+	if at := bus.Tenant(); at != core.DefaultTenant {
+		return core.Errorf(core.CodeUnimplemented, "methods of other servers are not there in tenant %q", at)
+	}
 	if err := p.entering.enter(); err != nil {
 		return err
 	}
 	defer p.entering.leave()
 	subject := subjects + service + "." + method
-	if err := bus.Allow("publish", subject); err != nil {
+	if err := bus.May(policy.Request, subject); err != nil {
 		return err
 	}
-	header := requestHeader(stream.Context())
+	header := p.requestHeader(stream.Context())
 	switch kind := p.directory.kind(service, method); {
 	case kind == unary:
 		return p.enterUnary(stream, subject, header)
@@ -53,10 +57,13 @@ func (p *Proxy) Handle(bus *core.Bus, stream grpc.ServerStream) error {
 }
 
 // requestHeader is what a call brings along: its metadata, deadline and the form of its messages.
-func requestHeader(ctx context.Context) core.Header {
+func (p *Proxy) requestHeader(ctx context.Context) core.Header {
 	md, _ := metadata.FromIncomingContext(ctx)
 	h := make(core.Header, len(md)+4)
 	addMetadata(h, "", md)
+	if shown := md.Get(headerAuthorization); p.cfg.Authorization && len(shown) > 0 {
+		h[headerAuthorization] = shown
+	}
 	h[headerTimeout] = []string{endless}
 	if deadline, ok := ctx.Deadline(); ok {
 		h[headerTimeout] = []string{writeTimeout(time.Until(deadline))}
@@ -90,7 +97,7 @@ func (p *Proxy) unaryCall(ctx context.Context, stream grpc.ServerStream, subject
 	got := make(answer, 1)
 	inbox, number := p.inbox.add(got)
 	defer p.inbox.remove(number)
-	if err := p.send(&core.Message{Subject: subject, Reply: inbox, Header: h, Data: request}); err != nil {
+	if err := p.posts.call(&core.Message{Subject: subject, Reply: inbox, Header: h, Data: request}); err != nil {
 		return err
 	}
 	select {
@@ -150,7 +157,7 @@ func (p *Proxy) enterSession(stream grpc.ServerStream, subject string, h core.He
 	defer s.close()
 	h[headerSession] = []string{sessionVersion}
 	h[headerCredit] = []string{strconv.FormatInt(s.window, 10)}
-	if err := p.send(&core.Message{Subject: subject, Reply: s.inbox, Header: h}); err != nil {
+	if err := p.posts.call(&core.Message{Subject: subject, Reply: s.inbox, Header: h}); err != nil {
 		return err
 	}
 	first, err := s.accepted(stream.Context())

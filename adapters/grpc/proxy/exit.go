@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"portico/core"
+	"portico/core/policy"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -28,14 +29,15 @@ type server struct {
 	leaving sync.Once
 }
 
-// join lets a server have the calls of the methods it serves, as bus may: CodePermissionDenied without the permission to subscribe to all their subjects, CodeUnavailable. What
+// join lets a server have the calls of the methods it serves, as bus may: CodePermissionDenied without the permission to serve all their subjects, CodeUnavailable. What
 // it gets goes over conn.
 func (p *Proxy) join(bus *core.Bus, name string, conn grpc.ClientConnInterface, served *description) (*server, error) {
+	if at := bus.Tenant(); at != core.DefaultTenant {
+		return nil, core.Errorf(core.CodeUnimplemented, "servers cannot join in tenant %q", at)
+	}
 	s := &server{proxy: p, name: name, conn: conn, served: served, calls: newCalls(p.cfg.MaxCalls)}
-	for _, pattern := range served.patterns() {
-		if err := bus.Allow("subscribe", pattern); err != nil {
-			return nil, err
-		}
+	if err := served.mayBeBy(bus); err != nil {
+		return nil, err
 	}
 	if err := p.posts.add(s, s.subjects()); err != nil {
 		return nil, err
@@ -43,6 +45,16 @@ func (p *Proxy) join(bus *core.Bus, name string, conn grpc.ClientConnInterface, 
 	p.directory.add(s)
 	p.log.Info("a gRPC server has joined", "server", name, "services", len(served.services))
 	return s, nil
+}
+
+// mayBeBy checks that bus may serve all of it.
+func (d *description) mayBeBy(bus *core.Bus) error {
+	for _, pattern := range d.patterns() {
+		if err := bus.May(policy.Serve, pattern); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // subjects are all that the server is found by; the marks come first, so that no method is taken for unary that is not.
@@ -109,6 +121,9 @@ func (c *call) outgoing() (context.Context, context.CancelFunc, error) {
 		}
 	}
 	md, _ := readMetadata(c.request.Header)
+	if shown := c.request.Header[headerAuthorization]; c.proxy.cfg.Authorization && len(shown) > 0 {
+		md[headerAuthorization] = shown
+	}
 	ctx := metadata.NewOutgoingContext(c.ctx, md)
 	if none {
 		return ctx, func() {}, nil

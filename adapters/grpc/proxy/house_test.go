@@ -123,6 +123,7 @@ func (h *house) reachable(address string) {
 // backend is a gRPC server with a port, and what it has seen.
 type backend struct {
 	*server
+	testing.TB
 	grpc    *grpc.Server
 	address string
 }
@@ -133,21 +134,37 @@ func newBackend(t testing.TB, reflected bool, opts ...grpc.ServerOption) *backen
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &backend{server: newServer(), grpc: grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(64<<20))...), address: listener.Addr().String()}
-	testing_pb.RegisterTestServiceServer(b.grpc, b.server)
+	b := &backend{server: newServer(), TB: t, address: listener.Addr().String()}
+	b.serve(listener, reflected, opts...)
+	return b
+}
+
+func (b *backend) serve(listener net.Listener, reflected bool, opts ...grpc.ServerOption) {
+	g := grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(64<<20))...)
+	b.grpc = g
+	testing_pb.RegisterTestServiceServer(g, b.server)
 	if reflected {
-		reflection.Register(b.grpc)
+		reflection.Register(g)
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = b.grpc.Serve(listener)
+		_ = g.Serve(listener)
 	}()
-	t.Cleanup(func() {
-		b.grpc.Stop()
+	b.Cleanup(func() {
+		g.Stop()
 		<-done
 	})
-	return b
+}
+
+// again serves at the same address, with reflection.
+func (b *backend) again() {
+	b.Helper()
+	listener, err := net.Listen("tcp", b.address)
+	if err != nil {
+		b.Skipf("its port was taken meanwhile: %v", err)
+	}
+	b.serve(listener, true)
 }
 
 // relayed lets a server without a port join by dialling address.

@@ -25,6 +25,8 @@ const (
 	headerFrame   = "grpc-frame"
 	headerCredit  = "grpc-credit"
 
+	headerAuthorization = "authorization" // travels only if the proxy is told so
+
 	trailerPrefix = "grpc-trailer-"
 	binarySuffix  = "-bin"
 
@@ -36,7 +38,7 @@ const (
 // commands to the bus.
 func carried(name string) bool {
 	switch name {
-	case "", "authorization", "connection", "content-type", "host", "te", "user-agent", "status", "kv-operation":
+	case "", headerAuthorization, "connection", "content-type", "host", "te", "user-agent", "status", "kv-operation":
 		return false
 	}
 	for _, prefix := range []string{":", "grpc-", "nats-", "nmqtt-", "portico-"} {

@@ -1,15 +1,17 @@
 package proxy
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"portico/core"
 )
 
-// linger is how long a subject is still listened to after its last server has left: what was on its way is refused instead of lost.
-const linger = time.Second
+// flushWithin is how long the bus may take to hand over what is on its way.
+const flushWithin = 5 * time.Second
 
 // posts are the subjects that the servers of this gateway are called on. All servers of a subject share one subscription, and take turns: so a server can leave between two calls,
 // and none is lost with its subscription.
@@ -18,6 +20,10 @@ type posts struct {
 
 	// changing is held while servers come and go, which may wait for the bus
 	changing sync.Mutex
+
+	// calling is held by local callers from the moment they find that a post has servers until their call is on the bus: who then holds it alone knows that no call is to come for a post
+	// that is empty
+	calling sync.RWMutex
 
 	// guarded by mu; who changes it holds changing too
 	mu sync.RWMutex
@@ -77,7 +83,7 @@ func (p *posts) lingers(service, method string) bool {
 	return p.at(subjects+service+"."+method) != nil || p.at(subjects+service+".*") != nil
 }
 
-// remove takes a server from its posts. Those that are left empty are given up a little later.
+// remove takes a server from its posts, and gives up those that are left empty when what was on its way to them has been refused.
 func (p *posts) remove(s *server, patterns []string) {
 	p.changing.Lock()
 	defer p.changing.Unlock()
@@ -86,11 +92,26 @@ func (p *posts) remove(s *server, patterns []string) {
 			at.remove(s)
 		}
 	}
-	time.AfterFunc(linger, func() {
-		p.changing.Lock()
-		defer p.changing.Unlock()
-		p.sweep()
-	})
+	p.calling.Lock()
+	p.calling.Unlock() //nolint:staticcheck // those who held it have published
+	p.flush()
+	p.sweep()
+}
+
+// call puts a local caller's call on the bus, unless the servers of its subject have just left: then it could be lost with their subscription.
+func (p *posts) call(m *core.Message) error {
+	p.calling.RLock()
+	defer p.calling.RUnlock()
+	if p.left(m.Subject) {
+		return errNobody
+	}
+	return p.proxy.send(m)
+}
+
+// left tells whether all posts that take a method's subject are empty; false if there are none.
+func (p *posts) left(subject string) bool {
+	own, whole := p.at(subject), p.at(subject[:strings.LastIndexByte(subject, '.')+1]+"*")
+	return (own != nil || whole != nil) && (own == nil || own.empty()) && (whole == nil || whole.empty())
 }
 
 // sweep gives up the posts without servers. They are forgotten when the bus has forgotten them. The caller holds changing.
@@ -115,14 +136,13 @@ func (p *posts) sweep() {
 	}
 }
 
-// flush returns when the bus has seen all that went before: it has when a subscription is in force.
+// flush returns when the bus has seen and delivered all that went before.
 func (p *posts) flush() {
-	subscription, err := p.proxy.bus.Subscribe(p.proxy.inbox.prefix+"flush", group, func(*core.Message) {})
-	if err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), flushWithin)
+	defer cancel()
+	if err := p.proxy.bus.Flush(ctx); err != nil {
 		p.proxy.log.Debug("the bus does not answer", "err", err)
-		return
 	}
-	subscription.Unsubscribe()
 }
 
 // close gives up all posts. Their servers have left.

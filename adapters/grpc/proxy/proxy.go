@@ -9,6 +9,7 @@ import (
 
 	"portico/core"
 
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protodesc"
@@ -20,6 +21,7 @@ type Config struct {
 	MaxCalls       int                                // calls under way from callers, and as many to servers; default 65,536
 	Window         int64                              // what a call that streams may have under way each way, beside one message: bytes, and 128 for each message; default 256 KiB
 	RequestTimeout time.Duration                      // of a call without a deadline that comes from the bus, or goes to somebody who only answers there; default 30 s
+	Authorization  bool                               // callers' authorization metadata goes on to the servers, over the bus; otherwise it is for the gateway alone
 	Status         func(error) *status.Status         // the door's translation of errors
 	Serving        func(service string, serving bool) // is told when a service gets its first server and when the last goes; must not block. May be nil
 }
@@ -52,8 +54,9 @@ type Proxy struct {
 	inbox      *inbox
 	directory  *directory
 	posts      *posts
-	entering   *calls // calls of callers, and relays
-	exiting    *calls // calls of servers
+	secured    []credentials.TransportCredentials // of backends, in their order
+	entering   *calls                             // calls of callers, and relays
+	exiting    *calls                             // calls of servers
 	refusals   chan refusal
 
 	subscriptions []*core.Subscription
@@ -75,17 +78,16 @@ var errDraining = core.Errorf(core.CodeUnavailable, "the gateway is stopping")
 
 // New checks cfg and makes a proxy on g's bus. Serve must be called, it lets go of what New took.
 func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Proxy, error) {
-	for _, b := range cfg.Backends {
-		if err := b.Check(); err != nil {
-			return nil, err
-		}
+	secured, err := transports(cfg.Backends)
+	if err != nil {
+		return nil, err
 	}
 	cfg = cfg.withDefaults()
 	p := &Proxy{
 		cfg: cfg, bus: g.System(), log: log, maxMessage: g.MaxMessage(), drainFor: g.DrainTimeout(),
 		codec: NewCodec(), inbox: newInbox(), directory: newDirectory(cfg.Serving),
 		entering: newCalls(cfg.MaxCalls), exiting: newCalls(cfg.MaxCalls),
-		refusals: make(chan refusal, maxRefusals), running: map[string]context.CancelFunc{},
+		secured: secured, refusals: make(chan refusal, maxRefusals), running: map[string]context.CancelFunc{},
 	}
 	p.posts = &posts{proxy: p, by: map[string]*post{}}
 	p.ctx, p.cut = context.WithCancelCause(context.Background())
@@ -102,6 +104,21 @@ func New(cfg Config, g *core.Gateway, log *slog.Logger) (*Proxy, error) {
 		p.subscriptions = append(p.subscriptions, subscription)
 	}
 	return p, nil
+}
+
+// transports checks backends and reads what their connections need.
+func transports(backends []Backend) (all []credentials.TransportCredentials, err error) {
+	for _, b := range backends {
+		if err := b.Check(); err != nil {
+			return nil, err
+		}
+		secured, err := b.transport()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, secured)
+	}
+	return all, nil
 }
 
 // Directory is what reflection may show: the services of the servers that have told their descriptors.
@@ -126,8 +143,8 @@ func (p *Proxy) Serve(ctx context.Context) error {
 	var own sync.WaitGroup
 	defer own.Wait()
 	own.Go(p.keep)
-	for _, b := range p.cfg.Backends {
-		own.Go(func() { p.serveBackend(b) })
+	for i, b := range p.cfg.Backends {
+		own.Go(func() { p.serveBackend(b, p.secured[i]) })
 	}
 	<-ctx.Done()
 	p.drain()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/adapters/grpc/relay/survey"
 	"portico/adapters/grpc/relay/tunnel"
 	"portico/core"
 	relayv1 "portico/proto/portico/relay/v1"
@@ -61,11 +62,15 @@ func (r *RelayService) Connect(stream relayStream) error {
 		return err
 	}
 	defer conn.Close()
-	s, err := p.join(r.bus(stream.Context()), remote(stream), conn, served)
+	ctx, end := context.WithCancelCause(stream.Context())
+	defer end(nil)
+	bus := r.bus(ctx)
+	s, err := p.join(bus, remote(stream), conn, served)
 	if err != nil {
 		return err
 	}
 	defer s.leave()
+	defer bus.Guard(func() error { return served.mayBeBy(bus) }, end)()
 	if err := stream.Send(&relayv1.ConnectResponse{Frame: &relayv1.ConnectResponse_Ready{Ready: &relayv1.Ready{}}}); err != nil {
 		return err
 	}
@@ -73,14 +78,16 @@ func (r *RelayService) Connect(stream relayStream) error {
 	p.entering.also(t.out)
 	p.entering.also(t.in)
 	conn.Connect()
-	return p.whileConnected(t, s)
+	return p.whileConnected(ctx, t, s)
 }
 
-// whileConnected waits until the tunnel is over, or the server or the gateway wants to go and nothing is under way any more.
-func (p *Proxy) whileConnected(t *relayed, s *server) error {
+// whileConnected waits until the tunnel is over, or the server or the gateway wants to go and nothing is under way any more. ctx ends when the server may not serve any more.
+func (p *Proxy) whileConnected(ctx context.Context, t *relayed, s *server) error {
 	select {
 	case err := <-t.failed:
 		return t.lost(s, err)
+	case <-ctx.Done():
+		return t.lost(s, context.Cause(ctx))
 	case <-t.leave:
 	case <-p.draining.Done():
 	}
@@ -88,6 +95,8 @@ func (p *Proxy) whileConnected(t *relayed, s *server) error {
 	select {
 	case err := <-t.failed:
 		return t.lost(s, err)
+	case <-ctx.Done():
+		return t.lost(s, context.Cause(ctx))
 	case <-s.calls.idle:
 		return nil
 	case <-p.ctx.Done():
@@ -209,17 +218,21 @@ func readHello(hello *relayv1.Hello) (*description, error) {
 	if hello == nil {
 		return nil, core.Errorf(core.CodeInvalid, "the first frame must be hello")
 	}
-	if n := len(hello.GetServices()); n > maxServices {
-		return nil, core.Errorf(core.CodeInvalid, "services: %d, at most %d", n, maxServices)
+	if n := len(hello.GetServices()); n > survey.MaxServices {
+		return nil, core.Errorf(core.CodeInvalid, "services: %d, at most %d", n, survey.MaxServices)
 	}
 	d, count := &description{services: map[string]methods{}, others: hello.GetOthers()}, 0
 	for _, service := range hello.GetServices() {
 		name := service.GetName()
-		if count += len(service.GetMethods()); count > maxMethods {
-			return nil, core.Errorf(core.CodeInvalid, "services: %d methods, at most %d", count, maxMethods)
+		if count += len(service.GetMethods()); count > survey.MaxMethods {
+			return nil, core.Errorf(core.CodeInvalid, "services: %d methods, at most %d", count, survey.MaxMethods)
 		}
 		if err := checkService(name); err != nil {
 			return nil, err
+		}
+		if service.GetAllMethods() {
+			d.services[name] = nil
+			continue
 		}
 		d.services[name] = methods{}
 		for _, m := range service.GetMethods() {
@@ -246,10 +259,10 @@ func checkService(name string) error {
 }
 
 func (d *description) addFiles(encoded [][]byte) error {
-	files := newFileSet()
-	err := files.add(encoded...)
+	files := survey.NewFiles()
+	err := files.Add(encoded...)
 	if err == nil {
-		d.files, err = files.files()
+		d.files, err = files.Registry()
 	}
 	if err != nil {
 		return &core.Error{Code: core.CodeInvalid, Detail: "files: " + err.Error()}

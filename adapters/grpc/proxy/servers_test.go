@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"portico/adapters/grpc/proxy"
 	"portico/adapters/grpc/relay"
 	"portico/core"
+	"portico/core/policy"
 	relayv1 "portico/proto/portico/relay/v1"
 
 	"google.golang.org/grpc"
@@ -20,8 +20,8 @@ import (
 	testing_pb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/reflection"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
 )
 
 func TestNobodyServes(t *testing.T) {
@@ -82,6 +82,60 @@ func TestPermissions(t *testing.T) {
 	want(t, err, codes.PermissionDenied, "permission-denied")
 	_, err = h.client.EmptyCall(h.ctx(), &testing_pb.Empty{})
 	want(t, err, codes.Unauthenticated, "unauthenticated")
+}
+
+// TestCallsAreRequests: lists of requests and of those who serve count at this door too.
+func TestCallsAreRequests(t *testing.T) {
+	all := []string{">"}
+	none := &policy.Spec{Request: policy.Lists{Deny: []string{"grpc.>"}}, Serve: policy.Lists{Deny: []string{"grpc.>"}}}
+	h := startWith(t, core.Config{Users: []core.User{
+		{Name: "server", Password: "p", Publish: all, Subscribe: all},
+		{Name: "plain", Password: "p", Publish: all, Subscribe: all, Permissions: none},
+	}}, proxy.Config{})
+	as := func(user string) relay.Options {
+		return relay.Options{Metadata: func(context.Context) (map[string]string, error) { return basic(user), nil }}
+	}
+	server := grpc.NewServer()
+	testing_pb.RegisterTestServiceServer(server, newServer())
+	want(t, relay.ServeWith(h.ctx(), h.conn, server, as("plain")), codes.PermissionDenied, "permission-denied")
+	relayServer(h, h.address, server, as("server"))
+	_, err := h.client.EmptyCall(metadata.NewOutgoingContext(h.ctx(), metadata.New(basic("plain"))), &testing_pb.Empty{})
+	want(t, err, codes.PermissionDenied, "permission-denied")
+}
+
+// TestServerThatMayNotAnyMore: a relay is over when its identity is, or may not serve what it serves any more.
+func TestServerThatMayNotAnyMore(t *testing.T) {
+	all, boss := []string{">"}, core.User{Name: "boss", Password: "p"}
+	for name, c := range map[string]struct {
+		users []core.User
+		code  codes.Code
+	}{
+		"permission":   {[]core.User{boss, {Name: "server", Password: "p", Publish: all, Subscribe: []string{"x"}}}, codes.PermissionDenied},
+		"no such user": {[]core.User{boss}, codes.Unauthenticated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := startWith(t, core.Config{Users: []core.User{boss, {Name: "server", Password: "p", Publish: all, Subscribe: all}}}, proxy.Config{})
+			server := grpc.NewServer()
+			testing_pb.RegisterTestServiceServer(server, newServer())
+			connected, ended := make(chan struct{}, 100), make(chan error, 1)
+			options := relay.Options{
+				Metadata:  func(context.Context) (map[string]string, error) { return basic("server"), nil },
+				Connected: func() { connected <- struct{}{} },
+			}
+			go func() { ended <- relay.ServeWith(h.ctx(), h.conn, server, options) }()
+			select {
+			case <-connected:
+			case err := <-ended:
+				t.Fatal(err)
+			}
+			if err := h.gateway.Reload(core.Config{Users: c.users}); err != nil {
+				t.Fatal(err)
+			}
+			if got := status.Code(<-ended); got != c.code {
+				t.Errorf("ended with %v, want %v", got, c.code)
+			}
+		})
+	}
 }
 
 func TestTooLarge(t *testing.T) {
@@ -255,22 +309,7 @@ func TestBackendComesBack(t *testing.T) {
 		_, err := h.client.EmptyCall(h.ctx(), &testing_pb.Empty{})
 		return reasonOf(err) == "no-responders"
 	})
-	listener, err := net.Listen("tcp", b.address)
-	if err != nil {
-		t.Skipf("its port was taken meanwhile: %v", err)
-	}
-	again := grpc.NewServer()
-	testing_pb.RegisterTestServiceServer(again, newServer())
-	reflection.Register(again)
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = again.Serve(listener)
-	}()
-	t.Cleanup(func() {
-		again.Stop()
-		<-served
-	})
+	b.again()
 	h.reachable(h.address)
 }
 

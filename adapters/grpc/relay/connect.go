@@ -23,20 +23,19 @@ type stream = grpc.BidiStreamingClient[relayv1.ConnectRequest, relayv1.ConnectRe
 func (r *relay) connect(ctx context.Context) error {
 	alive, cut := context.WithCancel(context.WithoutCancel(ctx)) // calls may go on when ctx ends
 	defer cut()
-	gateway, err := r.open(ctx, alive, cut)
+	hello, err := r.server.hello(ctx)
 	if err != nil {
 		return err
 	}
-	near, far := net.Pipe()
-	defer far.Close()
-	if !r.listener.offer(ctx, near) {
-		near.Close()
-		if ctx.Err() != nil {
-			return nil
-		}
-		r.ended = true
-		return <-r.stopped
+	gateway, err := r.open(ctx, alive, cut, hello)
+	if err != nil {
+		return err
 	}
+	far, err := r.server.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer far.Close()
 	r.options.Connected()
 	t := &connection{stream: gateway, far: far}
 	var over sync.WaitGroup
@@ -50,7 +49,7 @@ func (r *relay) connect(ctx context.Context) error {
 }
 
 // open says what the server serves and waits until the gateway is ready for it.
-func (r *relay) open(ctx, alive context.Context, cut context.CancelFunc) (stream, error) {
+func (r *relay) open(ctx, alive context.Context, cut context.CancelFunc, what *relayv1.Hello) (stream, error) {
 	defer context.AfterFunc(ctx, cut)()
 	if r.options.Metadata != nil {
 		pairs, err := r.options.Metadata(ctx)
@@ -63,7 +62,7 @@ func (r *relay) open(ctx, alive context.Context, cut context.CancelFunc) (stream
 	if err != nil {
 		return nil, err
 	}
-	hello := &relayv1.ConnectRequest{Frame: &relayv1.ConnectRequest_Hello{Hello: r.hello}}
+	hello := &relayv1.ConnectRequest{Frame: &relayv1.ConnectRequest_Hello{Hello: what}}
 	if err := gateway.Send(hello); err != nil && !errors.Is(err, io.EOF) { // io.EOF: Recv knows why
 		return nil, err
 	}
@@ -82,9 +81,8 @@ func (r *relay) until(ctx context.Context, t *connection, failed chan error) err
 	select {
 	case err := <-failed:
 		return err
-	case err := <-r.stopped:
-		r.ended = true
-		return err
+	case <-r.server.gone():
+		return grpc.ErrServerStopped
 	case <-ctx.Done():
 	}
 	if err := t.send(&relayv1.ConnectRequest{Frame: &relayv1.ConnectRequest_Leave{Leave: &relayv1.Leave{}}}); err != nil {
@@ -139,53 +137,3 @@ func (t *connection) in() error {
 		}
 	}
 }
-
-// listener hands the server the connections that the gateway opens.
-type listener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newListener() *listener { return &listener{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-// offer waits until the server takes the connection; false if it does not any more, or ctx ends.
-func (l *listener) offer(ctx context.Context, conn net.Conn) bool {
-	select {
-	case l.conns <- conn:
-		return true
-	case <-l.done:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// Accept implements net.Listener.
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (l *listener) Close() error {
-	l.end()
-	return nil
-}
-
-func (l *listener) end() { l.once.Do(func() { close(l.done) }) }
-
-// Addr implements net.Listener.
-func (l *listener) Addr() net.Addr { return address{} }
-
-// address is that of a server that has none.
-type address struct{}
-
-// Network implements net.Addr.
-func (address) Network() string { return "portico" }
-
-// String implements net.Addr.
-func (address) String() string { return "relay" }

@@ -3,7 +3,6 @@ package relay
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	relayv1 "portico/proto/portico/relay/v1"
 
@@ -20,7 +19,7 @@ func describe(server *grpc.Server, others bool) *relayv1.Hello {
 	files := map[string]bool{}
 	infos := server.GetServiceInfo()
 	for _, name := range slices.Sorted(maps.Keys(infos)) {
-		if strings.HasPrefix(name, "grpc.health.") || strings.HasPrefix(name, "grpc.reflection.") {
+		if gateways(name) {
 			continue
 		}
 		service := &relayv1.Service{Name: name}

@@ -61,15 +61,32 @@ func Serve(ctx context.Context, conn grpc.ClientConnInterface, server *grpc.Serv
 // serve elsewhere too, and its owner stops it. The error is one that another attempt would not change: the gateway refuses the identity (codes.Unauthenticated,
 // codes.PermissionDenied), what the server serves (codes.InvalidArgument), or has no such service (codes.Unimplemented); or server has been stopped (grpc.ErrServerStopped).
 func ServeWith(ctx context.Context, conn grpc.ClientConnInterface, server *grpc.Server, o Options) error {
-	r := &relay{client: relayv1.NewRelayServiceClient(conn), options: o.withDefaults(), hello: describe(server, o.Others), listener: newListener(), stopped: make(chan error, 1)}
-	go func() { r.stopped <- server.Serve(r.listener) }()
-	defer r.giveUp()
+	o = o.withDefaults()
+	return run(ctx, conn, newInProcess(server, o), o)
+}
+
+// source is the server that is lent to the gateway.
+type source interface {
+	// hello says what it serves.
+	hello(ctx context.Context) (*relayv1.Hello, error)
+	// connect opens a connection to it: the caller's own.
+	connect(ctx context.Context) (net.Conn, error)
+	// gone is closed when it serves nobody any more, nil if that cannot be known.
+	gone() <-chan struct{}
+	// giveUp lets go of it.
+	giveUp()
+}
+
+// run lends server until ctx ends, again and again if need be.
+func run(ctx context.Context, conn grpc.ClientConnInterface, server source, o Options) error {
+	r := &relay{client: relayv1.NewRelayServiceClient(conn), options: o, server: server}
+	defer server.giveUp()
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		began := time.Now()
 		err := r.connect(ctx)
 		switch {
-		case r.ended:
-			return errors.Join(grpc.ErrServerStopped, err)
+		case errors.Is(err, grpc.ErrServerStopped):
+			return err
 		case ctx.Err() != nil:
 			return nil
 		case permanent(err):
@@ -78,7 +95,7 @@ func ServeWith(ctx context.Context, conn grpc.ClientConnInterface, server *grpc.
 		if time.Since(began) > longestWait {
 			wait = firstWait
 		}
-		r.options.Log.Warn("the gateway is not connected, trying again", "err", err)
+		r.options.Log.Warn("the relay is not connected, trying again", "err", err)
 		r.pause(ctx, wait/2+rand.N(wait/2))
 	}
 }
@@ -90,6 +107,9 @@ const (
 
 // permanent tells errors that another attempt would not change.
 func permanent(err error) bool {
+	if errors.Is(err, errNothing) {
+		return true
+	}
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		return true
@@ -99,25 +119,9 @@ func permanent(err error) bool {
 
 // relay is a server on its way to the gateway.
 type relay struct {
-	// immutable
-	client   relayv1.RelayServiceClient
-	options  Options
-	hello    *relayv1.Hello
-	listener *listener
-	stopped  chan error // the server serves the listener no more
-
-	ended bool // stopped has been received from
-}
-
-// giveUp ends the server's interest in the listener.
-func (r *relay) giveUp() {
-	r.listener.end()
-	if r.ended {
-		return
-	}
-	if err := <-r.stopped; err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, grpc.ErrServerStopped) {
-		r.options.Log.Warn("the server ended otherwise than asked", "err", err)
-	}
+	client  relayv1.RelayServiceClient
+	options Options
+	server  source
 }
 
 func (r *relay) pause(ctx context.Context, d time.Duration) {

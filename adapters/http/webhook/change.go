@@ -56,7 +56,7 @@ func (c *Courier) may(bus *core.Bus, name string, spec *Spec, key string) error 
 		return err
 	}
 	for _, pattern := range spec.Subjects {
-		if err := bus.Allow("subscribe", pattern); err != nil {
+		if err := bus.MayFeed(pattern); err != nil {
 			return err
 		}
 	}

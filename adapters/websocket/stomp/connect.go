@@ -26,14 +26,18 @@ func (s *Session) connect(f *Frame) error {
 	if err != nil {
 		return err
 	}
+	if s.leave, err = bus.Connect(); err != nil {
+		return err
+	}
 	if !s.timer.Stop() {
 		return core.Errorf(core.CodeTimeout, "no CONNECT in time")
 	}
 	s.bus = bus
+	s.unfollow = bus.AfterEnd(func() { s.fail("", bus.Err()) }) // what the client has shown is good no longer
 	s.version.Store(uint32(version))
 	s.in.Speak(version)
 	ours := strconv.FormatInt(leastBeat.Milliseconds(), 10)
-	s.out.push(item{frame: &Frame{Command: "CONNECTED", Fields: []Field{
+	s.out.Push(item{frame: &Frame{Command: "CONNECTED", Fields: []Field{
 		{"version", version.String()}, {"session", s.id}, {"server", "Portico"}, {"heart-beat", ours + "," + ours},
 	}}})
 	if wanted > 0 {
@@ -42,7 +46,7 @@ func (s *Session) connect(f *Frame) error {
 	if theirs > 0 {
 		s.beats.in.Store(int64(max(theirs, leastBeat)))
 	}
-	signal(s.out.wake)
+	s.stir()
 	return nil
 }
 
@@ -81,12 +85,19 @@ func heartBeat(f *Frame) (theirs, wanted time.Duration, err error) {
 	return time.Duration(x) * time.Millisecond, time.Duration(y) * time.Millisecond, nil
 }
 
-// login checks login and passcode, or else what the HTTP request showed.
+// login checks login and passcode, or else what the connection has shown. A passcode may be a token.
 func (s *Session) login(f *Frame) (*core.Bus, error) {
 	user, named := f.Lookup("login")
-	c := core.Credentials{Door: door, Remote: s.client.Remote, User: user, Password: f.Get("passcode"), Anonymous: !named || user == "" && f.Get("passcode") == ""}
-	if c.Anonymous && s.client.Basic {
-		c.User, c.Password, c.Anonymous = s.client.User, s.client.Password, false
+	c := core.Credentials{Anonymous: true}
+	if s.client.Shown != nil {
+		c = s.client.Shown()
+	}
+	if password := f.Get("passcode"); named && (user != "" || password != "") {
+		c = core.Credentials{User: user, Password: password, Tenant: c.Tenant}
+	}
+	c.Door, c.Remote = door, s.client.Remote
+	if host := f.Get("host"); s.server.gateway.HasTenant(host) { // others put the name of the machine there, as STOMP 1.2 has it
+		c.Tenant = host
 	}
 	return s.server.gateway.Login(s.ctx, c)
 }

@@ -31,7 +31,7 @@ func (x *subscription) deliver(batch []queue.Delivery) {
 		}
 	}
 	s.mu.Unlock()
-	s.out.push(items...)
+	s.out.Push(items...)
 }
 
 // gone ends the session when a queue that it consumes has gone: the client waits for messages that cannot come. Called from the queue's goroutine.
@@ -60,7 +60,7 @@ func (s *Session) hasRoom() bool {
 	s.mu.Lock()
 	n := len(s.held)
 	s.mu.Unlock()
-	return n < maxUnacked && s.out.hasRoom()
+	return n < maxUnacked && s.out.HasRoom()
 }
 
 // unstarve wakes the consumers if one of them was told that there is no room, and there is again.

@@ -26,9 +26,7 @@ func (s *Session) inbox(d destination) (string, error) {
 	}
 	x = &temp{destination: d, inbox: inboxPrefix + "stomp" + rand.Text()}
 	sub, err := s.bus.Subscribe(x.inbox, "", func(m *core.Message) {
-		if !s.out.live(item{temp: x, message: m}) {
-			s.fail("", core.Errorf(core.CodeSlowConsumer, "answers come faster than they are read"))
-		}
+		s.out.Live(item{temp: x, message: m}, s.slow)
 	})
 	if err != nil {
 		return "", err

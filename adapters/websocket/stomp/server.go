@@ -31,7 +31,6 @@ const (
 // Server is what all sessions share. It is immutable.
 type Server struct {
 	gateway *core.Gateway
-	system  *core.Bus
 	log     *slog.Logger
 	metrics *core.DoorMetrics
 	memory  *semaphore.Weighted
@@ -41,7 +40,7 @@ type Server struct {
 // NewServer returns a server of sessions on g.
 func NewServer(g *core.Gateway, log *slog.Logger) *Server {
 	return &Server{
-		gateway: g, system: g.System(), log: log, metrics: g.Door(door), memory: semaphore.NewWeighted(bodyMemory), connect: connectTimeout,
+		gateway: g, log: log, metrics: g.Door(door), memory: semaphore.NewWeighted(bodyMemory), connect: connectTimeout,
 	}
 }
 

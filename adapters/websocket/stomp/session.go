@@ -6,10 +6,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"portico/adapters/websocket/outbound"
 	"portico/core"
 
 	"golang.org/x/sync/semaphore"
@@ -31,9 +33,8 @@ type Link interface {
 
 // Client is what is known of a client before it says anything.
 type Client struct {
-	Remote         string // address
-	User, Password string // of the HTTP request, for a CONNECT without login
-	Basic          bool   // they were shown
+	Remote string                  // address
+	Shown  func() core.Credentials // what its connection shows, for a CONNECT without login: of the HTTP request, or a certificate. Asked when CONNECT has come; nil: nothing
 }
 
 // Session is one client's connection.
@@ -46,13 +47,17 @@ type Session struct {
 	log    *slog.Logger
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
-	out    *outbound
+	out    outbound.Queue[item, *Frame] // ends with an ERROR, or nil
+	wake   chan struct{}                // capacity 1: there is something to write
 	window *semaphore.Weighted
+	slow   *Frame        // the ERROR of a client that does not read its answers
 	ended  chan struct{} // closed when the writer has ended
 
 	// owned by the reader
 	in           *Decoder
-	bus          *core.Bus // nil: CONNECT has not come
+	bus          *core.Bus   // nil: CONNECT has not come
+	unfollow     func() bool // set with bus
+	leave        func()      // likewise: gives back the user's and the tenant's place
 	timer        *time.Timer
 	transactions map[string]*transaction
 	inTransit    int // frames in transactions
@@ -63,6 +68,7 @@ type Session struct {
 
 	lastRead atomic.Int64 // nanoseconds since 1970
 	reading  atomic.Bool  // the reader waits for the client, not for something else
+	away     atomic.Bool  // the session ends because the gateway stops
 	starved  atomic.Bool  // a consumer was told that there is no room
 
 	mu      sync.Mutex // guards the rest
@@ -77,9 +83,11 @@ func (s *Server) Session(link Link, client Client) *Session {
 	ctx, cancel := context.WithCancel(context.Background())
 	x := &Session{
 		server: s, link: link, client: client, id: rand.Text()[:16], log: s.log.With("door", door, "remote", client.Remote),
-		ctx: ctx, cancel: cancel, out: newOutbound(), window: semaphore.NewWeighted(windowBytes), ended: make(chan struct{}),
+		ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1), window: semaphore.NewWeighted(windowBytes), ended: make(chan struct{}),
 		transactions: map[string]*transaction{}, subs: map[string]*subscription{}, temps: map[string]*temp{}, held: map[uint64]held{},
 	}
+	x.out.Open(0, x.stir)
+	x.slow = x.errorFrame(core.Errorf(core.CodeSlowConsumer, "answers come faster than they are read"), "")
 	x.in = NewDecoder(watched{x}, s.limits())
 	return x
 }
@@ -101,8 +109,9 @@ func (s *Session) Serve() {
 	s.server.metrics.Connections.Inc()
 	defer s.server.metrics.Connections.Dec()
 	defer s.link.Cut()
+	defer s.survive(s.release)
 	s.timer = time.AfterFunc(s.server.connect, func() {
-		s.out.finish(s.errorFrame(core.Errorf(core.CodeTimeout, "no CONNECT within %s", s.server.connect), ""))
+		s.out.Finish(s.errorFrame(core.Errorf(core.CodeTimeout, "no CONNECT within %s", s.server.connect), ""))
 	})
 	go s.write()
 	err := s.read()
@@ -112,10 +121,19 @@ func (s *Session) Serve() {
 	_, _ = io.Copy(io.Discard, s.link) // until Finish ends it: a reset would swallow the last frames
 }
 
+// survive cuts the session after a panic, which is nobody else's affair, and calls then.
+func (s *Session) survive(then func()) {
+	if p := recover(); p != nil {
+		s.log.Error("panic", "panic", p, "stack", string(debug.Stack()))
+		s.Cut()
+		then()
+	}
+}
+
 // read is the reader: one frame after the other, as long as there is room for what it may lead to.
 func (s *Session) read() error {
 	for {
-		if err := s.out.room(s.ctx); err != nil {
+		if err := s.out.Room(s.ctx); err != nil {
 			return err
 		}
 		s.lastRead.Store(time.Now().UnixNano())
@@ -125,7 +143,7 @@ func (s *Session) read() error {
 		if err != nil {
 			return err
 		}
-		if s.out.isClosing() {
+		if s.out.IsClosing() {
 			return nil
 		}
 		if err := s.handle(f); err != nil {
@@ -143,7 +161,7 @@ func (s *Session) farewell(err error) {
 	if e, ok := errors.AsType[*core.Error](err); ok {
 		s.fail("", e)
 	}
-	s.out.finish(nil)
+	s.out.Finish(nil)
 	s.log.Debug("session ended", "err", err)
 }
 
@@ -153,7 +171,7 @@ func (s *Session) fail(receipt string, err error) {
 	if e.Code == core.CodeInternal {
 		s.log.Error("internal error", "err", err)
 	}
-	s.out.finish(s.errorFrame(e, receipt))
+	s.out.Finish(s.errorFrame(e, receipt))
 }
 
 // errorFrame is the ERROR for e; receipt is that of the frame that led to it, "" for none.
@@ -172,6 +190,12 @@ func (s *Session) errorFrame(e *core.Error, receipt string) *Frame {
 func (s *Session) release() {
 	s.cancel()
 	s.timer.Stop()
+	if s.unfollow != nil {
+		s.unfollow()
+	}
+	if s.leave != nil {
+		s.leave()
+	}
 	s.in.Done()
 	for name := range s.transactions {
 		s.drop(name)
@@ -211,8 +235,8 @@ func (s *Session) Drain(limit context.Context) {
 	stop := context.AfterFunc(s.ctx, cancel)
 	defer stop()
 	_ = s.window.Acquire(ctx, windowBytes) // out of time, or gone: then goodbye at once
-	s.out.away.Store(true)
-	s.out.finish(s.errorFrame(core.Errorf(core.CodeUnavailable, "the gateway is stopping"), ""))
+	s.away.Store(true)
+	s.out.Finish(s.errorFrame(core.Errorf(core.CodeUnavailable, "the gateway is stopping"), ""))
 }
 
 // Cut ends the session without a word.
@@ -264,7 +288,7 @@ func (s *Session) receipt(f *Frame) func(error) {
 		case err != nil:
 			s.fail(id, err)
 		case id != "":
-			s.out.push(item{frame: &Frame{Command: "RECEIPT", Fields: []Field{{"receipt-id", id}}}})
+			s.out.Push(item{frame: &Frame{Command: "RECEIPT", Fields: []Field{{"receipt-id", id}}}})
 		}
 	}
 }

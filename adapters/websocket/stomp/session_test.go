@@ -41,6 +41,47 @@ func TestConnectMustComeInTime(t *testing.T) {
 	}
 }
 
+// breaking is a link that panics.
+type breaking struct {
+	pipeLink
+	reader bool // else when something is written
+}
+
+func (l breaking) Read(b []byte) (int, error) {
+	if l.reader {
+		panic("read")
+	}
+	return l.pipeLink.Read(b)
+}
+
+func (l breaking) WriteFrame([]byte) error { panic("write") }
+
+// TestPanic: it is the end of one session, and of nothing else.
+func TestPanic(t *testing.T) {
+	server := NewServer(coretest.Start(t), slog.New(slog.DiscardHandler))
+	for name, reader := range map[string]bool{"reader": true, "writer": false} {
+		t.Run(name, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer near.Close()
+			s := server.Session(breaking{pipeLink{far}, reader}, Client{})
+			ended := make(chan struct{})
+			go func() { s.Serve(); close(ended) }()
+			if !reader {
+				if _, err := io.WriteString(near, "CONNECT\naccept-version:1.2\n\n\x00"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, over := range []chan struct{}{ended, s.ended} {
+				select {
+				case <-over:
+				case <-time.After(20 * time.Second):
+					t.Fatal("the session goes on")
+				}
+			}
+		})
+	}
+}
+
 // TestTransactionsGiveTheirMemoryBack: whatever becomes of them.
 func TestTransactionsGiveTheirMemoryBack(t *testing.T) {
 	server := NewServer(coretest.Start(t), slog.New(slog.DiscardHandler))

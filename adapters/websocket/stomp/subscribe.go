@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"portico/core"
+	"portico/core/policy"
 	"portico/core/queue"
 )
 
@@ -55,7 +56,7 @@ func (s *Session) subscribe(f *Frame) error {
 	cfg.Exclusive = cfg.Exclusive || own
 	if err := x.open(cfg); err != nil {
 		if own {
-			s.discard(s.server.system, x.queue.Config())
+			s.discard(s.bus.System(), x.queue.Config())
 		}
 		return err
 	}
@@ -141,7 +142,7 @@ func (s *Session) source(f *Frame, x *subscription, exclusive bool) (*core.Queue
 	if d.kind == kindSubjects {
 		return s.boundQueue(f, x)
 	}
-	if err := s.bus.Allow("subscribe", core.QueueSubject(d.name)); err != nil {
+	if err := s.bus.May(policy.Consume, d.name); err != nil {
 		return nil, err
 	}
 	if d.kind == kindQueue {
@@ -165,7 +166,7 @@ func (s *Session) declare(bus *core.Bus, cfg core.QueueConfig) (*core.Queue, err
 func (s *Session) boundQueue(f *Frame, x *subscription) (*core.Queue, error) {
 	patterns := x.destination.patterns()
 	for _, p := range patterns {
-		if err := s.bus.Allow("subscribe", p); err != nil {
+		if err := s.bus.MayFeed(p); err != nil {
 			return nil, err
 		}
 	}
@@ -175,7 +176,7 @@ func (s *Session) boundQueue(f *Frame, x *subscription) (*core.Queue, error) {
 	}
 	bus := s.bus
 	if own := !cfg.Durable && f.Get("x-queue-name") == ""; own {
-		bus, cfg.Name, cfg.AutoDelete = s.server.system, "stomp.gen-"+rand.Text(), true
+		bus, cfg.Name, cfg.AutoDelete = s.bus.System(), "stomp.gen-"+rand.Text(), true
 		bound(&cfg)
 	}
 	q, err := s.declare(bus, cfg)
@@ -218,10 +219,24 @@ func (s *Session) queueName(f *Frame, d *destination) string {
 	return "stomp-subscription-" + base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
+// allowed asks what the subscription has asked.
+func (x *subscription) allowed() error {
+	bus, d := x.session.bus, &x.destination
+	if d.kind != kindSubjects {
+		return bus.May(policy.Consume, d.name)
+	}
+	for _, p := range d.patterns() {
+		if err := bus.MayFeed(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // open registers the consumer, without credit. mu is not held while the queue is asked: its goroutine may be waiting for mu.
 func (x *subscription) open(cfg queue.ConsumerConfig) error {
 	s := x.session
-	consumer, err := x.queue.Consume(cfg)
+	consumer, err := s.bus.Consume(x.queue, cfg, x.allowed)
 	if err != nil {
 		return err
 	}
@@ -261,7 +276,7 @@ func (s *Session) unsubscribe(f *Frame) error {
 			return err
 		}
 	}
-	s.server.system.DeleteIdle(x.queue) // before the client is told
+	s.bus.System().DeleteIdle(x.queue) // before the client is told
 	s.unstarve()
 	s.receipt(f)(nil)
 	return nil

@@ -15,20 +15,33 @@ const idle = time.Hour
 // writer is what the writing goroutine owns.
 type writer struct {
 	*Session
-	buf  []byte
-	last time.Time // when something was written
+	buf   []byte
+	items []item    // room for what is taken at once
+	last  time.Time // when something was written
+}
+
+// stir wakes the writer.
+func (s *Session) stir() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 // write is the writer: it takes what is queued, writes all of it, flushes when nothing more is there, and waits.
 func (s *Session) write() {
 	defer close(s.ended)
+	defer s.survive(func() {})
 	w := &writer{Session: s, last: time.Now()}
 	tick := time.NewTimer(idle)
 	defer tick.Stop()
 	for {
-		items, closing, last := s.out.take()
+		items, last, closing := s.out.Take(w.items[:0])
 		s.unstarve()
-		if err := w.writeAll(items); err != nil {
+		n, err := len(items), w.writeAll(items)
+		clear(items)
+		w.items = items[:0]
+		if err != nil {
 			s.Cut()
 			return
 		}
@@ -36,20 +49,23 @@ func (s *Session) write() {
 			w.goodbye(last)
 			return
 		}
-		if len(items) > 0 {
+		if n > 0 {
 			continue // what has come meanwhile shares the flush
 		}
 		if err := s.link.Flush(); err != nil {
 			s.Cut()
 			return
 		}
+		if !s.out.Rest() {
+			continue
+		}
 		tick.Reset(w.pause())
 		select {
-		case <-s.out.wake:
+		case <-s.wake:
 		case <-tick.C:
 			w.beat()
 		case <-s.ctx.Done():
-			s.out.finish(nil)
+			s.out.Finish(nil)
 		}
 	}
 }
@@ -114,7 +130,7 @@ func (w *writer) goodbye(last *Frame) {
 		w.Cut()
 		return
 	}
-	if err := w.link.Finish(w.out.away.Load()); err != nil {
+	if err := w.link.Finish(w.away.Load()); err != nil {
 		w.Cut()
 		return
 	}
@@ -152,6 +168,6 @@ func (w *writer) beat() {
 		w.last = now
 	}
 	if in := time.Duration(w.beats.in.Load()); in > 0 && !now.Before(w.silentAt(in)) {
-		w.out.finish(w.errorFrame(core.Errorf(core.CodeTimeout, "no heart-beat for %s", 2*in), ""))
+		w.out.Finish(w.errorFrame(core.Errorf(core.CodeTimeout, "no heart-beat for %s", 2*in), ""))
 	}
 }

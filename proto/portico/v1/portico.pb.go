@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -23,6 +24,67 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// SettleOutcome is what becomes of a fetched message.
+type SettleOutcome int32
+
+const (
+	// Refused: it has to be said.
+	SettleOutcome_SETTLE_OUTCOME_UNSPECIFIED SettleOutcome = 0
+	// Done: it is removed.
+	SettleOutcome_SETTLE_OUTCOME_ACK SettleOutcome = 1
+	// Back to its place, to be delivered again.
+	SettleOutcome_SETTLE_OUTCOME_REQUEUE SettleOutcome = 2
+	// To the dead letters, or away if there are none.
+	SettleOutcome_SETTLE_OUTCOME_DEAD_LETTER SettleOutcome = 3
+	// Still at work: held for `lease` from now.
+	SettleOutcome_SETTLE_OUTCOME_EXTEND SettleOutcome = 4
+)
+
+// Enum value maps for SettleOutcome.
+var (
+	SettleOutcome_name = map[int32]string{
+		0: "SETTLE_OUTCOME_UNSPECIFIED",
+		1: "SETTLE_OUTCOME_ACK",
+		2: "SETTLE_OUTCOME_REQUEUE",
+		3: "SETTLE_OUTCOME_DEAD_LETTER",
+		4: "SETTLE_OUTCOME_EXTEND",
+	}
+	SettleOutcome_value = map[string]int32{
+		"SETTLE_OUTCOME_UNSPECIFIED": 0,
+		"SETTLE_OUTCOME_ACK":         1,
+		"SETTLE_OUTCOME_REQUEUE":     2,
+		"SETTLE_OUTCOME_DEAD_LETTER": 3,
+		"SETTLE_OUTCOME_EXTEND":      4,
+	}
+)
+
+func (x SettleOutcome) Enum() *SettleOutcome {
+	p := new(SettleOutcome)
+	*p = x
+	return p
+}
+
+func (x SettleOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SettleOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_portico_v1_portico_proto_enumTypes[0].Descriptor()
+}
+
+func (SettleOutcome) Type() protoreflect.EnumType {
+	return &file_portico_v1_portico_proto_enumTypes[0]
+}
+
+func (x SettleOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SettleOutcome.Descriptor instead.
+func (SettleOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{0}
+}
 
 // QueueType says what keeps a queue's messages.
 type QueueType int32
@@ -66,11 +128,11 @@ func (x QueueType) String() string {
 }
 
 func (QueueType) Descriptor() protoreflect.EnumDescriptor {
-	return file_portico_v1_portico_proto_enumTypes[0].Descriptor()
+	return file_portico_v1_portico_proto_enumTypes[1].Descriptor()
 }
 
 func (QueueType) Type() protoreflect.EnumType {
-	return &file_portico_v1_portico_proto_enumTypes[0]
+	return &file_portico_v1_portico_proto_enumTypes[1]
 }
 
 func (x QueueType) Number() protoreflect.EnumNumber {
@@ -79,7 +141,7 @@ func (x QueueType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use QueueType.Descriptor instead.
 func (QueueType) EnumDescriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{0}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{1}
 }
 
 // Overflow says what a queue does with a message that is one too many.
@@ -123,11 +185,11 @@ func (x Overflow) String() string {
 }
 
 func (Overflow) Descriptor() protoreflect.EnumDescriptor {
-	return file_portico_v1_portico_proto_enumTypes[1].Descriptor()
+	return file_portico_v1_portico_proto_enumTypes[2].Descriptor()
 }
 
 func (Overflow) Type() protoreflect.EnumType {
-	return &file_portico_v1_portico_proto_enumTypes[1]
+	return &file_portico_v1_portico_proto_enumTypes[2]
 }
 
 func (x Overflow) Number() protoreflect.EnumNumber {
@@ -136,7 +198,7 @@ func (x Overflow) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Overflow.Descriptor instead.
 func (Overflow) EnumDescriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{1}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{2}
 }
 
 // Message is what travels. It is never changed on its way.
@@ -215,8 +277,11 @@ func (x *Message) GetData() []byte {
 // HeaderValues are the values of one header, in order.
 type HeaderValues struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Single lines: no CR, LF or NUL.
-	Values        []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	// As text. Single lines: no CR, LF or NUL.
+	Values []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	// From clients: the value with its type, instead of `values` (or beside it, as it came); it is kept as text with its type beside (header Portico-Types).
+	// To clients: set beside `values` where there is one value and its type is known not to be text.
+	Typed         *HeaderValue `protobuf:"bytes,2,opt,name=typed,proto3" json:"typed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -258,6 +323,168 @@ func (x *HeaderValues) GetValues() []string {
 	return nil
 }
 
+func (x *HeaderValues) GetTyped() *HeaderValue {
+	if x != nil {
+		return x.Typed
+	}
+	return nil
+}
+
+// HeaderValue is a header's value with its type.
+type HeaderValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of them.
+	//
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*HeaderValue_Text
+	//	*HeaderValue_Binary
+	//	*HeaderValue_Integer
+	//	*HeaderValue_Number
+	//	*HeaderValue_Truth
+	//	*HeaderValue_Time
+	Kind          isHeaderValue_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeaderValue) Reset() {
+	*x = HeaderValue{}
+	mi := &file_portico_v1_portico_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeaderValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeaderValue) ProtoMessage() {}
+
+func (x *HeaderValue) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeaderValue.ProtoReflect.Descriptor instead.
+func (*HeaderValue) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *HeaderValue) GetKind() isHeaderValue_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *HeaderValue) GetText() string {
+	if x != nil {
+		if x, ok := x.Kind.(*HeaderValue_Text); ok {
+			return x.Text
+		}
+	}
+	return ""
+}
+
+func (x *HeaderValue) GetBinary() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*HeaderValue_Binary); ok {
+			return x.Binary
+		}
+	}
+	return nil
+}
+
+func (x *HeaderValue) GetInteger() int64 {
+	if x != nil {
+		if x, ok := x.Kind.(*HeaderValue_Integer); ok {
+			return x.Integer
+		}
+	}
+	return 0
+}
+
+func (x *HeaderValue) GetNumber() float64 {
+	if x != nil {
+		if x, ok := x.Kind.(*HeaderValue_Number); ok {
+			return x.Number
+		}
+	}
+	return 0
+}
+
+func (x *HeaderValue) GetTruth() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*HeaderValue_Truth); ok {
+			return x.Truth
+		}
+	}
+	return false
+}
+
+func (x *HeaderValue) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.Kind.(*HeaderValue_Time); ok {
+			return x.Time
+		}
+	}
+	return nil
+}
+
+type isHeaderValue_Kind interface {
+	isHeaderValue_Kind()
+}
+
+type HeaderValue_Text struct {
+	// As `values` has it.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3,oneof"`
+}
+
+type HeaderValue_Binary struct {
+	// In `values`: base64.
+	Binary []byte `protobuf:"bytes,2,opt,name=binary,proto3,oneof"`
+}
+
+type HeaderValue_Integer struct {
+	// In `values`: decimal.
+	Integer int64 `protobuf:"varint,3,opt,name=integer,proto3,oneof"`
+}
+
+type HeaderValue_Number struct {
+	// In `values`: the shortest decimal that means the same number; no NaN, no infinity.
+	Number float64 `protobuf:"fixed64,4,opt,name=number,proto3,oneof"`
+}
+
+type HeaderValue_Truth struct {
+	// In `values`: true or false.
+	Truth bool `protobuf:"varint,5,opt,name=truth,proto3,oneof"`
+}
+
+type HeaderValue_Time struct {
+	// In `values`: RFC 3339, in UTC.
+	Time *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3,oneof"`
+}
+
+func (*HeaderValue_Text) isHeaderValue_Kind() {}
+
+func (*HeaderValue_Binary) isHeaderValue_Kind() {}
+
+func (*HeaderValue_Integer) isHeaderValue_Kind() {}
+
+func (*HeaderValue_Number) isHeaderValue_Kind() {}
+
+func (*HeaderValue_Truth) isHeaderValue_Kind() {}
+
+func (*HeaderValue_Time) isHeaderValue_Kind() {}
+
 // Failure tells in a stream what one message or settlement came to, while the stream goes on.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -266,14 +493,16 @@ type Failure struct {
 	// The slug, such as "permission-denied".
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// A sentence for people.
-	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The field of the request that it is about, such as "message.subject"; empty if it is about none, or about all.
+	Field         string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_portico_v1_portico_proto_msgTypes[2]
+	mi := &file_portico_v1_portico_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +514,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[2]
+	mi := &file_portico_v1_portico_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +527,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{2}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Failure) GetCode() int32 {
@@ -322,18 +551,28 @@ func (x *Failure) GetDetail() string {
 	return ""
 }
 
+func (x *Failure) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
 // PublishRequest is a message to publish.
 type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its subject is required.
-	Message       *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	Message *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// Names the message (header Nats-Msg-Id): published again under the same name it is kept once, by queues for two minutes and by
+	// streams for their own window. At most 255 bytes; empty: no name.
+	MsgId         string `protobuf:"bytes,2,opt,name=msg_id,json=msgId,proto3" json:"msg_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[3]
+	mi := &file_portico_v1_portico_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +584,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[3]
+	mi := &file_portico_v1_portico_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +597,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{3}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PublishRequest) GetMessage() *Message {
@@ -368,20 +607,33 @@ func (x *PublishRequest) GetMessage() *Message {
 	return nil
 }
 
+func (x *PublishRequest) GetMsgId() string {
+	if x != nil {
+		return x.MsgId
+	}
+	return ""
+}
+
 // PublishResponse tells where the message went.
 type PublishResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many queues keep it.
 	Queues uint32 `protobuf:"varint,1,opt,name=queues,proto3" json:"queues,omitempty"`
 	// Whether a live subscriber was there.
-	Live          bool `protobuf:"varint,2,opt,name=live,proto3" json:"live,omitempty"`
+	Live bool `protobuf:"varint,2,opt,name=live,proto3" json:"live,omitempty"`
+	// The stream that keeps it; empty if there is none, or the message has a reply subject.
+	Stream string `protobuf:"bytes,3,opt,name=stream,proto3" json:"stream,omitempty"`
+	// Its number in that stream.
+	Sequence uint64 `protobuf:"varint,4,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// It had been published before under its name, and all who keep it had it already.
+	Duplicate     bool `protobuf:"varint,5,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[4]
+	mi := &file_portico_v1_portico_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +645,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[4]
+	mi := &file_portico_v1_portico_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +658,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{4}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PublishResponse) GetQueues() uint32 {
@@ -423,20 +675,144 @@ func (x *PublishResponse) GetLive() bool {
 	return false
 }
 
+func (x *PublishResponse) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *PublishResponse) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *PublishResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
+// PublishBatchRequest are messages to publish.
+type PublishBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1,000, together within the limit of one message.
+	Messages      []*PublishRequest `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishBatchRequest) Reset() {
+	*x = PublishBatchRequest{}
+	mi := &file_portico_v1_portico_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishBatchRequest) ProtoMessage() {}
+
+func (x *PublishBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishBatchRequest.ProtoReflect.Descriptor instead.
+func (*PublishBatchRequest) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PublishBatchRequest) GetMessages() []*PublishRequest {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+// PublishBatchResponse tells where they went.
+type PublishBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each message, in the same order; the id is its place, from 0.
+	Results []*PublishResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// How many of them have a failure.
+	Failed        uint32 `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishBatchResponse) Reset() {
+	*x = PublishBatchResponse{}
+	mi := &file_portico_v1_portico_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishBatchResponse) ProtoMessage() {}
+
+func (x *PublishBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishBatchResponse.ProtoReflect.Descriptor instead.
+func (*PublishBatchResponse) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PublishBatchResponse) GetResults() []*PublishResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *PublishBatchResponse) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
 // PublishStreamRequest is one message of a stream of them.
 type PublishStreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chosen by the client and returned with the answer.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Its subject is required.
-	Message       *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Message *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// As in PublishRequest.
+	MsgId         string `protobuf:"bytes,3,opt,name=msg_id,json=msgId,proto3" json:"msg_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishStreamRequest) Reset() {
 	*x = PublishStreamRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[5]
+	mi := &file_portico_v1_portico_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +824,7 @@ func (x *PublishStreamRequest) String() string {
 func (*PublishStreamRequest) ProtoMessage() {}
 
 func (x *PublishStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[5]
+	mi := &file_portico_v1_portico_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +837,7 @@ func (x *PublishStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishStreamRequest.ProtoReflect.Descriptor instead.
 func (*PublishStreamRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{5}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PublishStreamRequest) GetId() uint64 {
@@ -478,6 +854,13 @@ func (x *PublishStreamRequest) GetMessage() *Message {
 	return nil
 }
 
+func (x *PublishStreamRequest) GetMsgId() string {
+	if x != nil {
+		return x.MsgId
+	}
+	return ""
+}
+
 // PublishStreamResponse answers some messages.
 type PublishStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -489,7 +872,7 @@ type PublishStreamResponse struct {
 
 func (x *PublishStreamResponse) Reset() {
 	*x = PublishStreamResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[6]
+	mi := &file_portico_v1_portico_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +884,7 @@ func (x *PublishStreamResponse) String() string {
 func (*PublishStreamResponse) ProtoMessage() {}
 
 func (x *PublishStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[6]
+	mi := &file_portico_v1_portico_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +897,7 @@ func (x *PublishStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishStreamResponse.ProtoReflect.Descriptor instead.
 func (*PublishStreamResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{6}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PublishStreamResponse) GetResults() []*PublishResult {
@@ -534,14 +917,20 @@ type PublishResult struct {
 	// Whether a live subscriber was there.
 	Live bool `protobuf:"varint,3,opt,name=live,proto3" json:"live,omitempty"`
 	// Set when the message has not been accepted.
-	Failure       *Failure `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`
+	Failure *Failure `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`
+	// The stream that keeps it.
+	Stream string `protobuf:"bytes,5,opt,name=stream,proto3" json:"stream,omitempty"`
+	// Its number in that stream.
+	Sequence uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// It had been published before under its name.
+	Duplicate     bool `protobuf:"varint,7,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishResult) Reset() {
 	*x = PublishResult{}
-	mi := &file_portico_v1_portico_proto_msgTypes[7]
+	mi := &file_portico_v1_portico_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +942,7 @@ func (x *PublishResult) String() string {
 func (*PublishResult) ProtoMessage() {}
 
 func (x *PublishResult) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[7]
+	mi := &file_portico_v1_portico_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +955,7 @@ func (x *PublishResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResult.ProtoReflect.Descriptor instead.
 func (*PublishResult) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{7}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PublishResult) GetId() uint64 {
@@ -597,6 +986,27 @@ func (x *PublishResult) GetFailure() *Failure {
 	return nil
 }
 
+func (x *PublishResult) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *PublishResult) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *PublishResult) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
 // RequestRequest is a message that wants an answer.
 type RequestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -608,7 +1018,7 @@ type RequestRequest struct {
 
 func (x *RequestRequest) Reset() {
 	*x = RequestRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[8]
+	mi := &file_portico_v1_portico_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +1030,7 @@ func (x *RequestRequest) String() string {
 func (*RequestRequest) ProtoMessage() {}
 
 func (x *RequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[8]
+	mi := &file_portico_v1_portico_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +1043,7 @@ func (x *RequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRequest.ProtoReflect.Descriptor instead.
 func (*RequestRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{8}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RequestRequest) GetMessage() *Message {
@@ -654,7 +1064,7 @@ type RequestResponse struct {
 
 func (x *RequestResponse) Reset() {
 	*x = RequestResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[9]
+	mi := &file_portico_v1_portico_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +1076,7 @@ func (x *RequestResponse) String() string {
 func (*RequestResponse) ProtoMessage() {}
 
 func (x *RequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[9]
+	mi := &file_portico_v1_portico_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,10 +1089,120 @@ func (x *RequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestResponse.ProtoReflect.Descriptor instead.
 func (*RequestResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{9}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RequestResponse) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+// RequestManyRequest is a message that wants answers.
+type RequestManyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its subject is required, its reply is not looked at.
+	Message *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// How many answers are wanted. 0: all that come.
+	MaxReplies uint32 `protobuf:"varint,2,opt,name=max_replies,json=maxReplies,proto3" json:"max_replies,omitempty"`
+	// The call ends with OK when no answer has come for so long, 1 ms to one hour. Not set: one second after the first answer.
+	Idle          *durationpb.Duration `protobuf:"bytes,3,opt,name=idle,proto3" json:"idle,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestManyRequest) Reset() {
+	*x = RequestManyRequest{}
+	mi := &file_portico_v1_portico_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestManyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestManyRequest) ProtoMessage() {}
+
+func (x *RequestManyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestManyRequest.ProtoReflect.Descriptor instead.
+func (*RequestManyRequest) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RequestManyRequest) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *RequestManyRequest) GetMaxReplies() uint32 {
+	if x != nil {
+		return x.MaxReplies
+	}
+	return 0
+}
+
+func (x *RequestManyRequest) GetIdle() *durationpb.Duration {
+	if x != nil {
+		return x.Idle
+	}
+	return nil
+}
+
+// RequestManyResponse is an answer.
+type RequestManyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the responder published it.
+	Message       *Message `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestManyResponse) Reset() {
+	*x = RequestManyResponse{}
+	mi := &file_portico_v1_portico_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestManyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestManyResponse) ProtoMessage() {}
+
+func (x *RequestManyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestManyResponse.ProtoReflect.Descriptor instead.
+func (*RequestManyResponse) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RequestManyResponse) GetMessage() *Message {
 	if x != nil {
 		return x.Message
 	}
@@ -695,14 +1215,16 @@ type SubscribeRequest struct {
 	// One to 256 subjects; `*` stands for a token, a final `>` for one or more. A message that two of them match comes twice.
 	Subjects []string `protobuf:"bytes,1,rep,name=subjects,proto3" json:"subjects,omitempty"`
 	// Not empty: of all subscribers of one subject with the same group, one gets each message.
-	Group         string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// Only messages that all of these hold for are sent; at most 16. With a group, a message that its member filters out is gone.
+	Filters       []*HeaderFilter `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[10]
+	mi := &file_portico_v1_portico_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +1236,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[10]
+	mi := &file_portico_v1_portico_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +1249,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{10}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SubscribeRequest) GetSubjects() []string {
@@ -744,6 +1266,126 @@ func (x *SubscribeRequest) GetGroup() string {
 	return ""
 }
 
+func (x *SubscribeRequest) GetFilters() []*HeaderFilter {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+// HeaderFilter is a condition on a header.
+type HeaderFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the header; case does not count.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// One of them, and it holds if it does for any of the header's values.
+	//
+	// Types that are valid to be assigned to Condition:
+	//
+	//	*HeaderFilter_Equals
+	//	*HeaderFilter_Prefix
+	//	*HeaderFilter_Present
+	Condition     isHeaderFilter_Condition `protobuf_oneof:"condition"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeaderFilter) Reset() {
+	*x = HeaderFilter{}
+	mi := &file_portico_v1_portico_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeaderFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeaderFilter) ProtoMessage() {}
+
+func (x *HeaderFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeaderFilter.ProtoReflect.Descriptor instead.
+func (*HeaderFilter) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *HeaderFilter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HeaderFilter) GetCondition() isHeaderFilter_Condition {
+	if x != nil {
+		return x.Condition
+	}
+	return nil
+}
+
+func (x *HeaderFilter) GetEquals() string {
+	if x != nil {
+		if x, ok := x.Condition.(*HeaderFilter_Equals); ok {
+			return x.Equals
+		}
+	}
+	return ""
+}
+
+func (x *HeaderFilter) GetPrefix() string {
+	if x != nil {
+		if x, ok := x.Condition.(*HeaderFilter_Prefix); ok {
+			return x.Prefix
+		}
+	}
+	return ""
+}
+
+func (x *HeaderFilter) GetPresent() bool {
+	if x != nil {
+		if x, ok := x.Condition.(*HeaderFilter_Present); ok {
+			return x.Present
+		}
+	}
+	return false
+}
+
+type isHeaderFilter_Condition interface {
+	isHeaderFilter_Condition()
+}
+
+type HeaderFilter_Equals struct {
+	// The value is this.
+	Equals string `protobuf:"bytes,2,opt,name=equals,proto3,oneof"`
+}
+
+type HeaderFilter_Prefix struct {
+	// The value begins like this.
+	Prefix string `protobuf:"bytes,3,opt,name=prefix,proto3,oneof"`
+}
+
+type HeaderFilter_Present struct {
+	// True: the header is there, with whatever value. False: it is not.
+	Present bool `protobuf:"varint,4,opt,name=present,proto3,oneof"`
+}
+
+func (*HeaderFilter_Equals) isHeaderFilter_Condition() {}
+
+func (*HeaderFilter_Prefix) isHeaderFilter_Condition() {}
+
+func (*HeaderFilter_Present) isHeaderFilter_Condition() {}
+
 // SubscribeResponse is a message that was published.
 type SubscribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -755,7 +1397,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[11]
+	mi := &file_portico_v1_portico_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +1409,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[11]
+	mi := &file_portico_v1_portico_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +1422,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{11}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubscribeResponse) GetMessage() *Message {
@@ -806,7 +1448,7 @@ type ServeRequest struct {
 
 func (x *ServeRequest) Reset() {
 	*x = ServeRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[12]
+	mi := &file_portico_v1_portico_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +1460,7 @@ func (x *ServeRequest) String() string {
 func (*ServeRequest) ProtoMessage() {}
 
 func (x *ServeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[12]
+	mi := &file_portico_v1_portico_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +1473,7 @@ func (x *ServeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeRequest.ProtoReflect.Descriptor instead.
 func (*ServeRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{12}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ServeRequest) GetFrame() isServeRequest_Frame {
@@ -890,7 +1532,7 @@ type ServeStart struct {
 
 func (x *ServeStart) Reset() {
 	*x = ServeStart{}
-	mi := &file_portico_v1_portico_proto_msgTypes[13]
+	mi := &file_portico_v1_portico_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1544,7 @@ func (x *ServeStart) String() string {
 func (*ServeStart) ProtoMessage() {}
 
 func (x *ServeStart) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[13]
+	mi := &file_portico_v1_portico_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1557,7 @@ func (x *ServeStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeStart.ProtoReflect.Descriptor instead.
 func (*ServeStart) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{13}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ServeStart) GetSubject() string {
@@ -945,7 +1587,7 @@ type ServeAnswer struct {
 
 func (x *ServeAnswer) Reset() {
 	*x = ServeAnswer{}
-	mi := &file_portico_v1_portico_proto_msgTypes[14]
+	mi := &file_portico_v1_portico_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1599,7 @@ func (x *ServeAnswer) String() string {
 func (*ServeAnswer) ProtoMessage() {}
 
 func (x *ServeAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[14]
+	mi := &file_portico_v1_portico_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1612,7 @@ func (x *ServeAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeAnswer.ProtoReflect.Descriptor instead.
 func (*ServeAnswer) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{14}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ServeAnswer) GetId() uint64 {
@@ -996,6 +1638,7 @@ type ServeResponse struct {
 	//
 	//	*ServeResponse_Call
 	//	*ServeResponse_Failure
+	//	*ServeResponse_Cancelled
 	Frame         isServeResponse_Frame `protobuf_oneof:"frame"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1003,7 +1646,7 @@ type ServeResponse struct {
 
 func (x *ServeResponse) Reset() {
 	*x = ServeResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[15]
+	mi := &file_portico_v1_portico_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1658,7 @@ func (x *ServeResponse) String() string {
 func (*ServeResponse) ProtoMessage() {}
 
 func (x *ServeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[15]
+	mi := &file_portico_v1_portico_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1671,7 @@ func (x *ServeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeResponse.ProtoReflect.Descriptor instead.
 func (*ServeResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{15}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ServeResponse) GetFrame() isServeResponse_Frame {
@@ -1056,6 +1699,15 @@ func (x *ServeResponse) GetFailure() *ServeFailure {
 	return nil
 }
 
+func (x *ServeResponse) GetCancelled() *ServeCancelled {
+	if x != nil {
+		if x, ok := x.Frame.(*ServeResponse_Cancelled); ok {
+			return x.Cancelled
+		}
+	}
+	return nil
+}
+
 type isServeResponse_Frame interface {
 	isServeResponse_Frame()
 }
@@ -1070,9 +1722,16 @@ type ServeResponse_Failure struct {
 	Failure *ServeFailure `protobuf:"bytes,2,opt,name=failure,proto3,oneof"`
 }
 
+type ServeResponse_Cancelled struct {
+	// A request that nobody waits for any more.
+	Cancelled *ServeCancelled `protobuf:"bytes,3,opt,name=cancelled,proto3,oneof"`
+}
+
 func (*ServeResponse_Call) isServeResponse_Frame() {}
 
 func (*ServeResponse_Failure) isServeResponse_Frame() {}
+
+func (*ServeResponse_Cancelled) isServeResponse_Frame() {}
 
 // ServeCall is a request.
 type ServeCall struct {
@@ -1080,14 +1739,16 @@ type ServeCall struct {
 	// Names the request in this stream, from 1.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The request. Without a reply subject nobody waits for an answer, and one is refused.
-	Message       *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Message *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// How long the requester still waits, where that is known.
+	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServeCall) Reset() {
 	*x = ServeCall{}
-	mi := &file_portico_v1_portico_proto_msgTypes[16]
+	mi := &file_portico_v1_portico_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1760,7 @@ func (x *ServeCall) String() string {
 func (*ServeCall) ProtoMessage() {}
 
 func (x *ServeCall) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[16]
+	mi := &file_portico_v1_portico_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1773,7 @@ func (x *ServeCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeCall.ProtoReflect.Descriptor instead.
 func (*ServeCall) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{16}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ServeCall) GetId() uint64 {
@@ -1129,6 +1790,59 @@ func (x *ServeCall) GetMessage() *Message {
 	return nil
 }
 
+func (x *ServeCall) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// ServeCancelled says that the requester has gone: an answer would be refused.
+type ServeCancelled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request's id.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServeCancelled) Reset() {
+	*x = ServeCancelled{}
+	mi := &file_portico_v1_portico_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServeCancelled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServeCancelled) ProtoMessage() {}
+
+func (x *ServeCancelled) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServeCancelled.ProtoReflect.Descriptor instead.
+func (*ServeCancelled) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ServeCancelled) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 // ServeFailure says that an answer could not be sent.
 type ServeFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1142,7 +1856,7 @@ type ServeFailure struct {
 
 func (x *ServeFailure) Reset() {
 	*x = ServeFailure{}
-	mi := &file_portico_v1_portico_proto_msgTypes[17]
+	mi := &file_portico_v1_portico_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1868,7 @@ func (x *ServeFailure) String() string {
 func (*ServeFailure) ProtoMessage() {}
 
 func (x *ServeFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[17]
+	mi := &file_portico_v1_portico_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1881,7 @@ func (x *ServeFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServeFailure.ProtoReflect.Descriptor instead.
 func (*ServeFailure) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{17}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ServeFailure) GetId() uint64 {
@@ -1190,14 +1904,16 @@ type AppendRequest struct {
 	// The queue's name.
 	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
 	// Its subject may be empty.
-	Message       *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	Message *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// As in PublishRequest.
+	MsgId         string `protobuf:"bytes,3,opt,name=msg_id,json=msgId,proto3" json:"msg_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppendRequest) Reset() {
 	*x = AppendRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[18]
+	mi := &file_portico_v1_portico_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1925,7 @@ func (x *AppendRequest) String() string {
 func (*AppendRequest) ProtoMessage() {}
 
 func (x *AppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[18]
+	mi := &file_portico_v1_portico_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1938,7 @@ func (x *AppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRequest.ProtoReflect.Descriptor instead.
 func (*AppendRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{18}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AppendRequest) GetQueue() string {
@@ -1239,16 +1955,25 @@ func (x *AppendRequest) GetMessage() *Message {
 	return nil
 }
 
+func (x *AppendRequest) GetMsgId() string {
+	if x != nil {
+		return x.MsgId
+	}
+	return ""
+}
+
 // AppendResponse says that the queue keeps the message.
 type AppendResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue had it already.
+	Duplicate     bool `protobuf:"varint,1,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppendResponse) Reset() {
 	*x = AppendResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[19]
+	mi := &file_portico_v1_portico_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1985,7 @@ func (x *AppendResponse) String() string {
 func (*AppendResponse) ProtoMessage() {}
 
 func (x *AppendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[19]
+	mi := &file_portico_v1_portico_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1998,14 @@ func (x *AppendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendResponse.ProtoReflect.Descriptor instead.
 func (*AppendResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{19}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AppendResponse) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
 }
 
 // ConsumeRequest is a frame of the consumer.
@@ -1288,6 +2020,7 @@ type ConsumeRequest struct {
 	//	*ConsumeRequest_Ack
 	//	*ConsumeRequest_Nack
 	//	*ConsumeRequest_Extend
+	//	*ConsumeRequest_DeadLetter
 	Frame         isConsumeRequest_Frame `protobuf_oneof:"frame"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1295,7 +2028,7 @@ type ConsumeRequest struct {
 
 func (x *ConsumeRequest) Reset() {
 	*x = ConsumeRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[20]
+	mi := &file_portico_v1_portico_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +2040,7 @@ func (x *ConsumeRequest) String() string {
 func (*ConsumeRequest) ProtoMessage() {}
 
 func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[20]
+	mi := &file_portico_v1_portico_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +2053,7 @@ func (x *ConsumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeRequest.ProtoReflect.Descriptor instead.
 func (*ConsumeRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{20}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ConsumeRequest) GetFrame() isConsumeRequest_Frame {
@@ -1375,6 +2108,15 @@ func (x *ConsumeRequest) GetExtend() *ConsumeExtend {
 	return nil
 }
 
+func (x *ConsumeRequest) GetDeadLetter() *ConsumeDeadLetter {
+	if x != nil {
+		if x, ok := x.Frame.(*ConsumeRequest_DeadLetter); ok {
+			return x.DeadLetter
+		}
+	}
+	return nil
+}
+
 type isConsumeRequest_Frame interface {
 	isConsumeRequest_Frame()
 }
@@ -1404,6 +2146,11 @@ type ConsumeRequest_Extend struct {
 	Extend *ConsumeExtend `protobuf:"bytes,5,opt,name=extend,proto3,oneof"`
 }
 
+type ConsumeRequest_DeadLetter struct {
+	// Never again: the messages die.
+	DeadLetter *ConsumeDeadLetter `protobuf:"bytes,6,opt,name=dead_letter,json=deadLetter,proto3,oneof"`
+}
+
 func (*ConsumeRequest_Start) isConsumeRequest_Frame() {}
 
 func (*ConsumeRequest_Credit) isConsumeRequest_Frame() {}
@@ -1413,6 +2160,8 @@ func (*ConsumeRequest_Ack) isConsumeRequest_Frame() {}
 func (*ConsumeRequest_Nack) isConsumeRequest_Frame() {}
 
 func (*ConsumeRequest_Extend) isConsumeRequest_Frame() {}
+
+func (*ConsumeRequest_DeadLetter) isConsumeRequest_Frame() {}
 
 // ConsumeStart says what to take.
 type ConsumeStart struct {
@@ -1436,7 +2185,7 @@ type ConsumeStart struct {
 
 func (x *ConsumeStart) Reset() {
 	*x = ConsumeStart{}
-	mi := &file_portico_v1_portico_proto_msgTypes[21]
+	mi := &file_portico_v1_portico_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +2197,7 @@ func (x *ConsumeStart) String() string {
 func (*ConsumeStart) ProtoMessage() {}
 
 func (x *ConsumeStart) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[21]
+	mi := &file_portico_v1_portico_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +2210,7 @@ func (x *ConsumeStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeStart.ProtoReflect.Descriptor instead.
 func (*ConsumeStart) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{21}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ConsumeStart) GetQueue() string {
@@ -1517,7 +2266,7 @@ type ConsumeCredit struct {
 
 func (x *ConsumeCredit) Reset() {
 	*x = ConsumeCredit{}
-	mi := &file_portico_v1_portico_proto_msgTypes[22]
+	mi := &file_portico_v1_portico_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +2278,7 @@ func (x *ConsumeCredit) String() string {
 func (*ConsumeCredit) ProtoMessage() {}
 
 func (x *ConsumeCredit) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[22]
+	mi := &file_portico_v1_portico_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +2291,7 @@ func (x *ConsumeCredit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeCredit.ProtoReflect.Descriptor instead.
 func (*ConsumeCredit) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{22}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ConsumeCredit) GetCredit() uint32 {
@@ -1563,7 +2312,7 @@ type ConsumeAck struct {
 
 func (x *ConsumeAck) Reset() {
 	*x = ConsumeAck{}
-	mi := &file_portico_v1_portico_proto_msgTypes[23]
+	mi := &file_portico_v1_portico_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +2324,7 @@ func (x *ConsumeAck) String() string {
 func (*ConsumeAck) ProtoMessage() {}
 
 func (x *ConsumeAck) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[23]
+	mi := &file_portico_v1_portico_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +2337,7 @@ func (x *ConsumeAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeAck.ProtoReflect.Descriptor instead.
 func (*ConsumeAck) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{23}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ConsumeAck) GetIds() []uint64 {
@@ -1611,7 +2360,7 @@ type ConsumeNack struct {
 
 func (x *ConsumeNack) Reset() {
 	*x = ConsumeNack{}
-	mi := &file_portico_v1_portico_proto_msgTypes[24]
+	mi := &file_portico_v1_portico_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +2372,7 @@ func (x *ConsumeNack) String() string {
 func (*ConsumeNack) ProtoMessage() {}
 
 func (x *ConsumeNack) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[24]
+	mi := &file_portico_v1_portico_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +2385,7 @@ func (x *ConsumeNack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeNack.ProtoReflect.Descriptor instead.
 func (*ConsumeNack) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{24}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ConsumeNack) GetIds() []uint64 {
@@ -1653,6 +2402,52 @@ func (x *ConsumeNack) GetRequeue() bool {
 	return false
 }
 
+// ConsumeDeadLetter settles deliveries as hopeless: to the dead letters, or away if there are none.
+type ConsumeDeadLetter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ids of deliveries of this stream.
+	Ids           []uint64 `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumeDeadLetter) Reset() {
+	*x = ConsumeDeadLetter{}
+	mi := &file_portico_v1_portico_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumeDeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumeDeadLetter) ProtoMessage() {}
+
+func (x *ConsumeDeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumeDeadLetter.ProtoReflect.Descriptor instead.
+func (*ConsumeDeadLetter) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ConsumeDeadLetter) GetIds() []uint64 {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
 // ConsumeExtend lengthens leases.
 type ConsumeExtend struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1666,7 +2461,7 @@ type ConsumeExtend struct {
 
 func (x *ConsumeExtend) Reset() {
 	*x = ConsumeExtend{}
-	mi := &file_portico_v1_portico_proto_msgTypes[25]
+	mi := &file_portico_v1_portico_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +2473,7 @@ func (x *ConsumeExtend) String() string {
 func (*ConsumeExtend) ProtoMessage() {}
 
 func (x *ConsumeExtend) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[25]
+	mi := &file_portico_v1_portico_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +2486,7 @@ func (x *ConsumeExtend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeExtend.ProtoReflect.Descriptor instead.
 func (*ConsumeExtend) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{25}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ConsumeExtend) GetIds() []uint64 {
@@ -1726,7 +2521,7 @@ type ConsumeResponse struct {
 
 func (x *ConsumeResponse) Reset() {
 	*x = ConsumeResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[26]
+	mi := &file_portico_v1_portico_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1738,7 +2533,7 @@ func (x *ConsumeResponse) String() string {
 func (*ConsumeResponse) ProtoMessage() {}
 
 func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[26]
+	mi := &file_portico_v1_portico_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1751,7 +2546,7 @@ func (x *ConsumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeResponse.ProtoReflect.Descriptor instead.
 func (*ConsumeResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{26}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ConsumeResponse) GetFrame() isConsumeResponse_Frame {
@@ -1840,7 +2635,7 @@ type ConsumeDeliveries struct {
 
 func (x *ConsumeDeliveries) Reset() {
 	*x = ConsumeDeliveries{}
-	mi := &file_portico_v1_portico_proto_msgTypes[27]
+	mi := &file_portico_v1_portico_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +2647,7 @@ func (x *ConsumeDeliveries) String() string {
 func (*ConsumeDeliveries) ProtoMessage() {}
 
 func (x *ConsumeDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[27]
+	mi := &file_portico_v1_portico_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +2660,7 @@ func (x *ConsumeDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeDeliveries.ProtoReflect.Descriptor instead.
 func (*ConsumeDeliveries) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{27}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ConsumeDeliveries) GetDeliveries() []*Delivery {
@@ -1892,7 +2687,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_portico_v1_portico_proto_msgTypes[28]
+	mi := &file_portico_v1_portico_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2699,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[28]
+	mi := &file_portico_v1_portico_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2712,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{28}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Delivery) GetId() uint64 {
@@ -1959,7 +2754,7 @@ type ConsumeSettled struct {
 
 func (x *ConsumeSettled) Reset() {
 	*x = ConsumeSettled{}
-	mi := &file_portico_v1_portico_proto_msgTypes[29]
+	mi := &file_portico_v1_portico_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1971,7 +2766,7 @@ func (x *ConsumeSettled) String() string {
 func (*ConsumeSettled) ProtoMessage() {}
 
 func (x *ConsumeSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[29]
+	mi := &file_portico_v1_portico_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1984,7 +2779,7 @@ func (x *ConsumeSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeSettled.ProtoReflect.Descriptor instead.
 func (*ConsumeSettled) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{29}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ConsumeSettled) GetIds() []uint64 {
@@ -2005,7 +2800,7 @@ type ConsumeExtended struct {
 
 func (x *ConsumeExtended) Reset() {
 	*x = ConsumeExtended{}
-	mi := &file_portico_v1_portico_proto_msgTypes[30]
+	mi := &file_portico_v1_portico_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +2812,7 @@ func (x *ConsumeExtended) String() string {
 func (*ConsumeExtended) ProtoMessage() {}
 
 func (x *ConsumeExtended) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[30]
+	mi := &file_portico_v1_portico_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +2825,7 @@ func (x *ConsumeExtended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeExtended.ProtoReflect.Descriptor instead.
 func (*ConsumeExtended) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{30}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ConsumeExtended) GetIds() []uint64 {
@@ -2053,7 +2848,7 @@ type ConsumeFailure struct {
 
 func (x *ConsumeFailure) Reset() {
 	*x = ConsumeFailure{}
-	mi := &file_portico_v1_portico_proto_msgTypes[31]
+	mi := &file_portico_v1_portico_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2860,7 @@ func (x *ConsumeFailure) String() string {
 func (*ConsumeFailure) ProtoMessage() {}
 
 func (x *ConsumeFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[31]
+	mi := &file_portico_v1_portico_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2873,7 @@ func (x *ConsumeFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsumeFailure.ProtoReflect.Descriptor instead.
 func (*ConsumeFailure) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{31}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ConsumeFailure) GetIds() []uint64 {
@@ -2089,6 +2884,390 @@ func (x *ConsumeFailure) GetIds() []uint64 {
 }
 
 func (x *ConsumeFailure) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+// FetchRequest asks for a batch.
+type FetchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue's name.
+	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	// At most so many messages, 1 to 1,000; 0: 10. A batch ends at about 2 MiB too, but has at least one message.
+	Max uint32 `protobuf:"varint,2,opt,name=max,proto3" json:"max,omitempty"`
+	// How long to wait for the first message, at most one minute. Not set: not at all.
+	Wait *durationpb.Duration `protobuf:"bytes,3,opt,name=wait,proto3" json:"wait,omitempty"`
+	// How long the messages are held, 10 ms to 12 h. Not set: 30 s.
+	Lease *durationpb.Duration `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`
+	// Among the queue's consumers, as in ConsumeStart.
+	Priority      int32 `protobuf:"varint,5,opt,name=priority,proto3" json:"priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchRequest) Reset() {
+	*x = FetchRequest{}
+	mi := &file_portico_v1_portico_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchRequest) ProtoMessage() {}
+
+func (x *FetchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
+func (*FetchRequest) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *FetchRequest) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *FetchRequest) GetMax() uint32 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *FetchRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *FetchRequest) GetLease() *durationpb.Duration {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *FetchRequest) GetPriority() int32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+// FetchResponse is a batch.
+type FetchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the queue's order; none when nothing came.
+	Messages      []*FetchedMessage `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchResponse) Reset() {
+	*x = FetchResponse{}
+	mi := &file_portico_v1_portico_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchResponse) ProtoMessage() {}
+
+func (x *FetchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchResponse.ProtoReflect.Descriptor instead.
+func (*FetchResponse) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *FetchResponse) GetMessages() []*FetchedMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+// FetchedMessage is a message that has to be settled.
+type FetchedMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What settles it.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// The message.
+	Message *Message `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// How often it has been delivered, this time included.
+	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Somebody may have seen it before.
+	Redelivered   bool `protobuf:"varint,4,opt,name=redelivered,proto3" json:"redelivered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchedMessage) Reset() {
+	*x = FetchedMessage{}
+	mi := &file_portico_v1_portico_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchedMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchedMessage) ProtoMessage() {}
+
+func (x *FetchedMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchedMessage.ProtoReflect.Descriptor instead.
+func (*FetchedMessage) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *FetchedMessage) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *FetchedMessage) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *FetchedMessage) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *FetchedMessage) GetRedelivered() bool {
+	if x != nil {
+		return x.Redelivered
+	}
+	return false
+}
+
+// SettleRequest settles fetched messages.
+type SettleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue's name.
+	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	// 1 to 1,000 tokens of fetches from this queue.
+	Tokens []string `protobuf:"bytes,2,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	// What becomes of them.
+	Outcome SettleOutcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=portico.v1.SettleOutcome" json:"outcome,omitempty"`
+	// With SETTLE_OUTCOME_EXTEND: 10 ms to 12 h; not set: 30 s.
+	Lease         *durationpb.Duration `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleRequest) Reset() {
+	*x = SettleRequest{}
+	mi := &file_portico_v1_portico_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleRequest) ProtoMessage() {}
+
+func (x *SettleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
+func (*SettleRequest) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SettleRequest) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *SettleRequest) GetTokens() []string {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *SettleRequest) GetOutcome() SettleOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return SettleOutcome_SETTLE_OUTCOME_UNSPECIFIED
+}
+
+func (x *SettleRequest) GetLease() *durationpb.Duration {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+// SettleResponse says what became of each.
+type SettleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each token, in the same order.
+	Results []*SettleResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// How many of them have a failure.
+	Failed        uint32 `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleResponse) Reset() {
+	*x = SettleResponse{}
+	mi := &file_portico_v1_portico_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleResponse) ProtoMessage() {}
+
+func (x *SettleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
+func (*SettleResponse) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SettleResponse) GetResults() []*SettleResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *SettleResponse) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+// SettleResult says what became of one token.
+type SettleResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Set when it could not be settled: "precondition-failed" when it is not held any more.
+	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleResult) Reset() {
+	*x = SettleResult{}
+	mi := &file_portico_v1_portico_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleResult) ProtoMessage() {}
+
+func (x *SettleResult) ProtoReflect() protoreflect.Message {
+	mi := &file_portico_v1_portico_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleResult.ProtoReflect.Descriptor instead.
+func (*SettleResult) Descriptor() ([]byte, []int) {
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *SettleResult) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *SettleResult) GetFailure() *Failure {
 	if x != nil {
 		return x.Failure
 	}
@@ -2133,7 +3312,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_portico_v1_portico_proto_msgTypes[32]
+	mi := &file_portico_v1_portico_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +3324,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[32]
+	mi := &file_portico_v1_portico_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +3337,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{32}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Queue) GetName() string {
@@ -2276,7 +3455,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_portico_v1_portico_proto_msgTypes[33]
+	mi := &file_portico_v1_portico_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +3467,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[33]
+	mi := &file_portico_v1_portico_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +3480,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{33}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *DeadLetter) GetTarget() isDeadLetter_Target {
@@ -2376,7 +3555,7 @@ type DeadLetterExchange struct {
 
 func (x *DeadLetterExchange) Reset() {
 	*x = DeadLetterExchange{}
-	mi := &file_portico_v1_portico_proto_msgTypes[34]
+	mi := &file_portico_v1_portico_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2388,7 +3567,7 @@ func (x *DeadLetterExchange) String() string {
 func (*DeadLetterExchange) ProtoMessage() {}
 
 func (x *DeadLetterExchange) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[34]
+	mi := &file_portico_v1_portico_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2401,7 +3580,7 @@ func (x *DeadLetterExchange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetterExchange.ProtoReflect.Descriptor instead.
 func (*DeadLetterExchange) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{34}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *DeadLetterExchange) GetName() string {
@@ -2443,7 +3622,7 @@ type QueueInfo struct {
 
 func (x *QueueInfo) Reset() {
 	*x = QueueInfo{}
-	mi := &file_portico_v1_portico_proto_msgTypes[35]
+	mi := &file_portico_v1_portico_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +3634,7 @@ func (x *QueueInfo) String() string {
 func (*QueueInfo) ProtoMessage() {}
 
 func (x *QueueInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[35]
+	mi := &file_portico_v1_portico_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +3647,7 @@ func (x *QueueInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueInfo.ProtoReflect.Descriptor instead.
 func (*QueueInfo) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{35}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *QueueInfo) GetQueue() *Queue {
@@ -2538,7 +3717,7 @@ type DeclareQueueRequest struct {
 
 func (x *DeclareQueueRequest) Reset() {
 	*x = DeclareQueueRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[36]
+	mi := &file_portico_v1_portico_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +3729,7 @@ func (x *DeclareQueueRequest) String() string {
 func (*DeclareQueueRequest) ProtoMessage() {}
 
 func (x *DeclareQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[36]
+	mi := &file_portico_v1_portico_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +3742,7 @@ func (x *DeclareQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclareQueueRequest.ProtoReflect.Descriptor instead.
 func (*DeclareQueueRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{36}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeclareQueueRequest) GetQueue() *Queue {
@@ -2584,7 +3763,7 @@ type DeclareQueueResponse struct {
 
 func (x *DeclareQueueResponse) Reset() {
 	*x = DeclareQueueResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[37]
+	mi := &file_portico_v1_portico_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +3775,7 @@ func (x *DeclareQueueResponse) String() string {
 func (*DeclareQueueResponse) ProtoMessage() {}
 
 func (x *DeclareQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[37]
+	mi := &file_portico_v1_portico_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +3788,7 @@ func (x *DeclareQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclareQueueResponse.ProtoReflect.Descriptor instead.
 func (*DeclareQueueResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{37}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DeclareQueueResponse) GetCreated() bool {
@@ -2630,7 +3809,7 @@ type DeleteQueueRequest struct {
 
 func (x *DeleteQueueRequest) Reset() {
 	*x = DeleteQueueRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[38]
+	mi := &file_portico_v1_portico_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +3821,7 @@ func (x *DeleteQueueRequest) String() string {
 func (*DeleteQueueRequest) ProtoMessage() {}
 
 func (x *DeleteQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[38]
+	mi := &file_portico_v1_portico_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +3834,7 @@ func (x *DeleteQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteQueueRequest.ProtoReflect.Descriptor instead.
 func (*DeleteQueueRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{38}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeleteQueueRequest) GetQueue() string {
@@ -2676,7 +3855,7 @@ type DeleteQueueResponse struct {
 
 func (x *DeleteQueueResponse) Reset() {
 	*x = DeleteQueueResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[39]
+	mi := &file_portico_v1_portico_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +3867,7 @@ func (x *DeleteQueueResponse) String() string {
 func (*DeleteQueueResponse) ProtoMessage() {}
 
 func (x *DeleteQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[39]
+	mi := &file_portico_v1_portico_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +3880,7 @@ func (x *DeleteQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteQueueResponse.ProtoReflect.Descriptor instead.
 func (*DeleteQueueResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{39}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeleteQueueResponse) GetReady() uint64 {
@@ -2722,7 +3901,7 @@ type GetQueueRequest struct {
 
 func (x *GetQueueRequest) Reset() {
 	*x = GetQueueRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[40]
+	mi := &file_portico_v1_portico_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +3913,7 @@ func (x *GetQueueRequest) String() string {
 func (*GetQueueRequest) ProtoMessage() {}
 
 func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[40]
+	mi := &file_portico_v1_portico_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +3926,7 @@ func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{40}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetQueueRequest) GetQueue() string {
@@ -2768,7 +3947,7 @@ type GetQueueResponse struct {
 
 func (x *GetQueueResponse) Reset() {
 	*x = GetQueueResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[41]
+	mi := &file_portico_v1_portico_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2780,7 +3959,7 @@ func (x *GetQueueResponse) String() string {
 func (*GetQueueResponse) ProtoMessage() {}
 
 func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[41]
+	mi := &file_portico_v1_portico_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2793,7 +3972,7 @@ func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{41}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *GetQueueResponse) GetInfo() *QueueInfo {
@@ -2816,7 +3995,7 @@ type ListQueuesRequest struct {
 
 func (x *ListQueuesRequest) Reset() {
 	*x = ListQueuesRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[42]
+	mi := &file_portico_v1_portico_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2828,7 +4007,7 @@ func (x *ListQueuesRequest) String() string {
 func (*ListQueuesRequest) ProtoMessage() {}
 
 func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[42]
+	mi := &file_portico_v1_portico_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2841,7 +4020,7 @@ func (x *ListQueuesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesRequest.ProtoReflect.Descriptor instead.
 func (*ListQueuesRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{42}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListQueuesRequest) GetPageSize() uint32 {
@@ -2871,7 +4050,7 @@ type ListQueuesResponse struct {
 
 func (x *ListQueuesResponse) Reset() {
 	*x = ListQueuesResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[43]
+	mi := &file_portico_v1_portico_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2883,7 +4062,7 @@ func (x *ListQueuesResponse) String() string {
 func (*ListQueuesResponse) ProtoMessage() {}
 
 func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[43]
+	mi := &file_portico_v1_portico_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2896,7 +4075,7 @@ func (x *ListQueuesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQueuesResponse.ProtoReflect.Descriptor instead.
 func (*ListQueuesResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{43}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListQueuesResponse) GetQueues() []*QueueInfo {
@@ -2924,7 +4103,7 @@ type PurgeQueueRequest struct {
 
 func (x *PurgeQueueRequest) Reset() {
 	*x = PurgeQueueRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[44]
+	mi := &file_portico_v1_portico_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2936,7 +4115,7 @@ func (x *PurgeQueueRequest) String() string {
 func (*PurgeQueueRequest) ProtoMessage() {}
 
 func (x *PurgeQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[44]
+	mi := &file_portico_v1_portico_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2949,7 +4128,7 @@ func (x *PurgeQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeQueueRequest.ProtoReflect.Descriptor instead.
 func (*PurgeQueueRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{44}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *PurgeQueueRequest) GetQueue() string {
@@ -2970,7 +4149,7 @@ type PurgeQueueResponse struct {
 
 func (x *PurgeQueueResponse) Reset() {
 	*x = PurgeQueueResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[45]
+	mi := &file_portico_v1_portico_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +4161,7 @@ func (x *PurgeQueueResponse) String() string {
 func (*PurgeQueueResponse) ProtoMessage() {}
 
 func (x *PurgeQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[45]
+	mi := &file_portico_v1_portico_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +4174,7 @@ func (x *PurgeQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeQueueResponse.ProtoReflect.Descriptor instead.
 func (*PurgeQueueResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{45}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *PurgeQueueResponse) GetPurged() uint64 {
@@ -3018,7 +4197,7 @@ type BindRequest struct {
 
 func (x *BindRequest) Reset() {
 	*x = BindRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[46]
+	mi := &file_portico_v1_portico_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3030,7 +4209,7 @@ func (x *BindRequest) String() string {
 func (*BindRequest) ProtoMessage() {}
 
 func (x *BindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[46]
+	mi := &file_portico_v1_portico_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3043,7 +4222,7 @@ func (x *BindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindRequest.ProtoReflect.Descriptor instead.
 func (*BindRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{46}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *BindRequest) GetQueue() string {
@@ -3069,7 +4248,7 @@ type BindResponse struct {
 
 func (x *BindResponse) Reset() {
 	*x = BindResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[47]
+	mi := &file_portico_v1_portico_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3081,7 +4260,7 @@ func (x *BindResponse) String() string {
 func (*BindResponse) ProtoMessage() {}
 
 func (x *BindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[47]
+	mi := &file_portico_v1_portico_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3094,7 +4273,7 @@ func (x *BindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BindResponse.ProtoReflect.Descriptor instead.
 func (*BindResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{47}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{61}
 }
 
 // UnbindRequest is a binding to take away.
@@ -3110,7 +4289,7 @@ type UnbindRequest struct {
 
 func (x *UnbindRequest) Reset() {
 	*x = UnbindRequest{}
-	mi := &file_portico_v1_portico_proto_msgTypes[48]
+	mi := &file_portico_v1_portico_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3122,7 +4301,7 @@ func (x *UnbindRequest) String() string {
 func (*UnbindRequest) ProtoMessage() {}
 
 func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[48]
+	mi := &file_portico_v1_portico_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3135,7 +4314,7 @@ func (x *UnbindRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindRequest.ProtoReflect.Descriptor instead.
 func (*UnbindRequest) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{48}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *UnbindRequest) GetQueue() string {
@@ -3161,7 +4340,7 @@ type UnbindResponse struct {
 
 func (x *UnbindResponse) Reset() {
 	*x = UnbindResponse{}
-	mi := &file_portico_v1_portico_proto_msgTypes[49]
+	mi := &file_portico_v1_portico_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3173,7 +4352,7 @@ func (x *UnbindResponse) String() string {
 func (*UnbindResponse) ProtoMessage() {}
 
 func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_portico_v1_portico_proto_msgTypes[49]
+	mi := &file_portico_v1_portico_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3186,7 +4365,7 @@ func (x *UnbindResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnbindResponse.ProtoReflect.Descriptor instead.
 func (*UnbindResponse) Descriptor() ([]byte, []int) {
-	return file_portico_v1_portico_proto_rawDescGZIP(), []int{49}
+	return file_portico_v1_portico_proto_rawDescGZIP(), []int{63}
 }
 
 var File_portico_v1_portico_proto protoreflect.FileDescriptor
@@ -3194,7 +4373,7 @@ var File_portico_v1_portico_proto protoreflect.FileDescriptor
 const file_portico_v1_portico_proto_rawDesc = "" +
 	"\n" +
 	"\x18portico/v1/portico.proto\x12\n" +
-	"portico.v1\x1a\x1egoogle/protobuf/duration.proto\"\xdf\x01\n" +
+	"portico.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x01\n" +
 	"\aMessage\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x14\n" +
 	"\x05reply\x18\x02 \x01(\tR\x05reply\x12:\n" +
@@ -3202,35 +4381,72 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x1aT\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
-	"\x05value\x18\x02 \x01(\v2\x18.portico.v1.HeaderValuesR\x05value:\x028\x01\"&\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.portico.v1.HeaderValuesR\x05value:\x028\x01\"U\n" +
 	"\fHeaderValues\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"M\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\x12-\n" +
+	"\x05typed\x18\x02 \x01(\v2\x17.portico.v1.HeaderValueR\x05typed\"\xc5\x01\n" +
+	"\vHeaderValue\x12\x14\n" +
+	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12\x18\n" +
+	"\x06binary\x18\x02 \x01(\fH\x00R\x06binary\x12\x1a\n" +
+	"\ainteger\x18\x03 \x01(\x03H\x00R\ainteger\x12\x18\n" +
+	"\x06number\x18\x04 \x01(\x01H\x00R\x06number\x12\x16\n" +
+	"\x05truth\x18\x05 \x01(\bH\x00R\x05truth\x120\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04timeB\x06\n" +
+	"\x04kind\"c\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"?\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x14\n" +
+	"\x05field\x18\x04 \x01(\tR\x05field\"V\n" +
 	"\x0ePublishRequest\x12-\n" +
-	"\amessage\x18\x01 \x01(\v2\x13.portico.v1.MessageR\amessage\"=\n" +
+	"\amessage\x18\x01 \x01(\v2\x13.portico.v1.MessageR\amessage\x12\x15\n" +
+	"\x06msg_id\x18\x02 \x01(\tR\x05msgId\"\x8f\x01\n" +
 	"\x0fPublishResponse\x12\x16\n" +
 	"\x06queues\x18\x01 \x01(\rR\x06queues\x12\x12\n" +
-	"\x04live\x18\x02 \x01(\bR\x04live\"U\n" +
+	"\x04live\x18\x02 \x01(\bR\x04live\x12\x16\n" +
+	"\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence\x12\x1c\n" +
+	"\tduplicate\x18\x05 \x01(\bR\tduplicate\"M\n" +
+	"\x13PublishBatchRequest\x126\n" +
+	"\bmessages\x18\x01 \x03(\v2\x1a.portico.v1.PublishRequestR\bmessages\"c\n" +
+	"\x14PublishBatchResponse\x123\n" +
+	"\aresults\x18\x01 \x03(\v2\x19.portico.v1.PublishResultR\aresults\x12\x16\n" +
+	"\x06failed\x18\x02 \x01(\rR\x06failed\"l\n" +
 	"\x14PublishStreamRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
-	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\"L\n" +
+	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\x12\x15\n" +
+	"\x06msg_id\x18\x03 \x01(\tR\x05msgId\"L\n" +
 	"\x15PublishStreamResponse\x123\n" +
-	"\aresults\x18\x01 \x03(\v2\x19.portico.v1.PublishResultR\aresults\"z\n" +
+	"\aresults\x18\x01 \x03(\v2\x19.portico.v1.PublishResultR\aresults\"\xcc\x01\n" +
 	"\rPublishResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06queues\x18\x02 \x01(\rR\x06queues\x12\x12\n" +
 	"\x04live\x18\x03 \x01(\bR\x04live\x12-\n" +
-	"\afailure\x18\x04 \x01(\v2\x13.portico.v1.FailureR\afailure\"?\n" +
+	"\afailure\x18\x04 \x01(\v2\x13.portico.v1.FailureR\afailure\x12\x16\n" +
+	"\x06stream\x18\x05 \x01(\tR\x06stream\x12\x1a\n" +
+	"\bsequence\x18\x06 \x01(\x04R\bsequence\x12\x1c\n" +
+	"\tduplicate\x18\a \x01(\bR\tduplicate\"?\n" +
 	"\x0eRequestRequest\x12-\n" +
 	"\amessage\x18\x01 \x01(\v2\x13.portico.v1.MessageR\amessage\"@\n" +
 	"\x0fRequestResponse\x12-\n" +
-	"\amessage\x18\x01 \x01(\v2\x13.portico.v1.MessageR\amessage\"D\n" +
+	"\amessage\x18\x01 \x01(\v2\x13.portico.v1.MessageR\amessage\"\x93\x01\n" +
+	"\x12RequestManyRequest\x12-\n" +
+	"\amessage\x18\x01 \x01(\v2\x13.portico.v1.MessageR\amessage\x12\x1f\n" +
+	"\vmax_replies\x18\x02 \x01(\rR\n" +
+	"maxReplies\x12-\n" +
+	"\x04idle\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04idle\"D\n" +
+	"\x13RequestManyResponse\x12-\n" +
+	"\amessage\x18\x01 \x01(\v2\x13.portico.v1.MessageR\amessage\"x\n" +
 	"\x10SubscribeRequest\x12\x1a\n" +
 	"\bsubjects\x18\x01 \x03(\tR\bsubjects\x12\x14\n" +
-	"\x05group\x18\x02 \x01(\tR\x05group\"B\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x122\n" +
+	"\afilters\x18\x03 \x03(\v2\x18.portico.v1.HeaderFilterR\afilters\"\x7f\n" +
+	"\fHeaderFilter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\x06equals\x18\x02 \x01(\tH\x00R\x06equals\x12\x18\n" +
+	"\x06prefix\x18\x03 \x01(\tH\x00R\x06prefix\x12\x1a\n" +
+	"\apresent\x18\x04 \x01(\bH\x00R\apresentB\v\n" +
+	"\tcondition\"B\n" +
 	"\x11SubscribeResponse\x12-\n" +
 	"\amessage\x18\x01 \x01(\v2\x13.portico.v1.MessageR\amessage\"z\n" +
 	"\fServeRequest\x12.\n" +
@@ -3243,27 +4459,35 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\x05group\x18\x02 \x01(\tR\x05group\"L\n" +
 	"\vServeAnswer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
-	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\"{\n" +
+	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\"\xb7\x01\n" +
 	"\rServeResponse\x12+\n" +
 	"\x04call\x18\x01 \x01(\v2\x15.portico.v1.ServeCallH\x00R\x04call\x124\n" +
-	"\afailure\x18\x02 \x01(\v2\x18.portico.v1.ServeFailureH\x00R\afailureB\a\n" +
-	"\x05frame\"J\n" +
+	"\afailure\x18\x02 \x01(\v2\x18.portico.v1.ServeFailureH\x00R\afailure\x12:\n" +
+	"\tcancelled\x18\x03 \x01(\v2\x1a.portico.v1.ServeCancelledH\x00R\tcancelledB\a\n" +
+	"\x05frame\"\x7f\n" +
 	"\tServeCall\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
-	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\"M\n" +
+	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\" \n" +
+	"\x0eServeCancelled\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"M\n" +
 	"\fServeFailure\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
-	"\afailure\x18\x02 \x01(\v2\x13.portico.v1.FailureR\afailure\"T\n" +
+	"\afailure\x18\x02 \x01(\v2\x13.portico.v1.FailureR\afailure\"k\n" +
 	"\rAppendRequest\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\tR\x05queue\x12-\n" +
-	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\"\x10\n" +
-	"\x0eAppendResponse\"\x90\x02\n" +
+	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\x12\x15\n" +
+	"\x06msg_id\x18\x03 \x01(\tR\x05msgId\".\n" +
+	"\x0eAppendResponse\x12\x1c\n" +
+	"\tduplicate\x18\x01 \x01(\bR\tduplicate\"\xd2\x02\n" +
 	"\x0eConsumeRequest\x120\n" +
 	"\x05start\x18\x01 \x01(\v2\x18.portico.v1.ConsumeStartH\x00R\x05start\x123\n" +
 	"\x06credit\x18\x02 \x01(\v2\x19.portico.v1.ConsumeCreditH\x00R\x06credit\x12*\n" +
 	"\x03ack\x18\x03 \x01(\v2\x16.portico.v1.ConsumeAckH\x00R\x03ack\x12-\n" +
 	"\x04nack\x18\x04 \x01(\v2\x17.portico.v1.ConsumeNackH\x00R\x04nack\x123\n" +
-	"\x06extend\x18\x05 \x01(\v2\x19.portico.v1.ConsumeExtendH\x00R\x06extendB\a\n" +
+	"\x06extend\x18\x05 \x01(\v2\x19.portico.v1.ConsumeExtendH\x00R\x06extend\x12@\n" +
+	"\vdead_letter\x18\x06 \x01(\v2\x1d.portico.v1.ConsumeDeadLetterH\x00R\n" +
+	"deadLetterB\a\n" +
 	"\x05frame\"\xc2\x01\n" +
 	"\fConsumeStart\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x16\n" +
@@ -3279,7 +4503,9 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\"9\n" +
 	"\vConsumeNack\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12\x18\n" +
-	"\arequeue\x18\x02 \x01(\bR\arequeue\"R\n" +
+	"\arequeue\x18\x02 \x01(\bR\arequeue\"%\n" +
+	"\x11ConsumeDeadLetter\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\x04R\x03ids\"R\n" +
 	"\rConsumeExtend\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12/\n" +
 	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\x86\x02\n" +
@@ -3306,6 +4532,30 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\"Q\n" +
 	"\x0eConsumeFailure\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x04R\x03ids\x12-\n" +
+	"\afailure\x18\x02 \x01(\v2\x13.portico.v1.FailureR\afailure\"\xb2\x01\n" +
+	"\fFetchRequest\x12\x14\n" +
+	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x10\n" +
+	"\x03max\x18\x02 \x01(\rR\x03max\x12-\n" +
+	"\x04wait\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12/\n" +
+	"\x05lease\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12\x1a\n" +
+	"\bpriority\x18\x05 \x01(\x05R\bpriority\"G\n" +
+	"\rFetchResponse\x126\n" +
+	"\bmessages\x18\x01 \x03(\v2\x1a.portico.v1.FetchedMessageR\bmessages\"\x91\x01\n" +
+	"\x0eFetchedMessage\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12-\n" +
+	"\amessage\x18\x02 \x01(\v2\x13.portico.v1.MessageR\amessage\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12 \n" +
+	"\vredelivered\x18\x04 \x01(\bR\vredelivered\"\xa3\x01\n" +
+	"\rSettleRequest\x12\x14\n" +
+	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x16\n" +
+	"\x06tokens\x18\x02 \x03(\tR\x06tokens\x123\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x19.portico.v1.SettleOutcomeR\aoutcome\x12/\n" +
+	"\x05lease\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\\\n" +
+	"\x0eSettleResponse\x122\n" +
+	"\aresults\x18\x01 \x03(\v2\x18.portico.v1.SettleResultR\aresults\x12\x16\n" +
+	"\x06failed\x18\x02 \x01(\rR\x06failed\"S\n" +
+	"\fSettleResult\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12-\n" +
 	"\afailure\x18\x02 \x01(\v2\x13.portico.v1.FailureR\afailure\"\x88\x05\n" +
 	"\x05Queue\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -3379,7 +4629,13 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\rUnbindRequest\x12\x14\n" +
 	"\x05queue\x18\x01 \x01(\tR\x05queue\x12\x18\n" +
 	"\apattern\x18\x02 \x01(\tR\apattern\"\x10\n" +
-	"\x0eUnbindResponse*m\n" +
+	"\x0eUnbindResponse*\x9e\x01\n" +
+	"\rSettleOutcome\x12\x1e\n" +
+	"\x1aSETTLE_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12SETTLE_OUTCOME_ACK\x10\x01\x12\x1a\n" +
+	"\x16SETTLE_OUTCOME_REQUEUE\x10\x02\x12\x1e\n" +
+	"\x1aSETTLE_OUTCOME_DEAD_LETTER\x10\x03\x12\x19\n" +
+	"\x15SETTLE_OUTCOME_EXTEND\x10\x04*m\n" +
 	"\tQueueType\x12\x1a\n" +
 	"\x16QUEUE_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12QUEUE_TYPE_CLASSIC\x10\x01\x12\x15\n" +
@@ -3389,15 +4645,20 @@ const file_portico_v1_portico_proto_rawDesc = "" +
 	"\x14OVERFLOW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12OVERFLOW_DROP_HEAD\x10\x01\x12\x1b\n" +
 	"\x17OVERFLOW_REJECT_PUBLISH\x10\x02\x12\x1f\n" +
-	"\x1bOVERFLOW_REJECT_PUBLISH_DLX\x10\x032\x89\b\n" +
+	"\x1bOVERFLOW_REJECT_PUBLISH_DLX\x10\x032\xad\n" +
+	"\n" +
 	"\x0ePorticoService\x12B\n" +
 	"\aPublish\x12\x1a.portico.v1.PublishRequest\x1a\x1b.portico.v1.PublishResponse\x12X\n" +
-	"\rPublishStream\x12 .portico.v1.PublishStreamRequest\x1a!.portico.v1.PublishStreamResponse(\x010\x01\x12B\n" +
-	"\aRequest\x12\x1a.portico.v1.RequestRequest\x1a\x1b.portico.v1.RequestResponse\x12J\n" +
+	"\rPublishStream\x12 .portico.v1.PublishStreamRequest\x1a!.portico.v1.PublishStreamResponse(\x010\x01\x12Q\n" +
+	"\fPublishBatch\x12\x1f.portico.v1.PublishBatchRequest\x1a .portico.v1.PublishBatchResponse\x12B\n" +
+	"\aRequest\x12\x1a.portico.v1.RequestRequest\x1a\x1b.portico.v1.RequestResponse\x12P\n" +
+	"\vRequestMany\x12\x1e.portico.v1.RequestManyRequest\x1a\x1f.portico.v1.RequestManyResponse0\x01\x12J\n" +
 	"\tSubscribe\x12\x1c.portico.v1.SubscribeRequest\x1a\x1d.portico.v1.SubscribeResponse0\x01\x12@\n" +
 	"\x05Serve\x12\x18.portico.v1.ServeRequest\x1a\x19.portico.v1.ServeResponse(\x010\x01\x12?\n" +
 	"\x06Append\x12\x19.portico.v1.AppendRequest\x1a\x1a.portico.v1.AppendResponse\x12F\n" +
-	"\aConsume\x12\x1a.portico.v1.ConsumeRequest\x1a\x1b.portico.v1.ConsumeResponse(\x010\x01\x12Q\n" +
+	"\aConsume\x12\x1a.portico.v1.ConsumeRequest\x1a\x1b.portico.v1.ConsumeResponse(\x010\x01\x12<\n" +
+	"\x05Fetch\x12\x18.portico.v1.FetchRequest\x1a\x19.portico.v1.FetchResponse\x12?\n" +
+	"\x06Settle\x12\x19.portico.v1.SettleRequest\x1a\x1a.portico.v1.SettleResponse\x12Q\n" +
 	"\fDeclareQueue\x12\x1f.portico.v1.DeclareQueueRequest\x1a .portico.v1.DeclareQueueResponse\x12N\n" +
 	"\vDeleteQueue\x12\x1e.portico.v1.DeleteQueueRequest\x1a\x1f.portico.v1.DeleteQueueResponse\x12E\n" +
 	"\bGetQueue\x12\x1b.portico.v1.GetQueueRequest\x1a\x1c.portico.v1.GetQueueResponse\x12K\n" +
@@ -3420,141 +4681,184 @@ func file_portico_v1_portico_proto_rawDescGZIP() []byte {
 	return file_portico_v1_portico_proto_rawDescData
 }
 
-var file_portico_v1_portico_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_portico_v1_portico_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_portico_v1_portico_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_portico_v1_portico_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_portico_v1_portico_proto_goTypes = []any{
-	(QueueType)(0),                // 0: portico.v1.QueueType
-	(Overflow)(0),                 // 1: portico.v1.Overflow
-	(*Message)(nil),               // 2: portico.v1.Message
-	(*HeaderValues)(nil),          // 3: portico.v1.HeaderValues
-	(*Failure)(nil),               // 4: portico.v1.Failure
-	(*PublishRequest)(nil),        // 5: portico.v1.PublishRequest
-	(*PublishResponse)(nil),       // 6: portico.v1.PublishResponse
-	(*PublishStreamRequest)(nil),  // 7: portico.v1.PublishStreamRequest
-	(*PublishStreamResponse)(nil), // 8: portico.v1.PublishStreamResponse
-	(*PublishResult)(nil),         // 9: portico.v1.PublishResult
-	(*RequestRequest)(nil),        // 10: portico.v1.RequestRequest
-	(*RequestResponse)(nil),       // 11: portico.v1.RequestResponse
-	(*SubscribeRequest)(nil),      // 12: portico.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),     // 13: portico.v1.SubscribeResponse
-	(*ServeRequest)(nil),          // 14: portico.v1.ServeRequest
-	(*ServeStart)(nil),            // 15: portico.v1.ServeStart
-	(*ServeAnswer)(nil),           // 16: portico.v1.ServeAnswer
-	(*ServeResponse)(nil),         // 17: portico.v1.ServeResponse
-	(*ServeCall)(nil),             // 18: portico.v1.ServeCall
-	(*ServeFailure)(nil),          // 19: portico.v1.ServeFailure
-	(*AppendRequest)(nil),         // 20: portico.v1.AppendRequest
-	(*AppendResponse)(nil),        // 21: portico.v1.AppendResponse
-	(*ConsumeRequest)(nil),        // 22: portico.v1.ConsumeRequest
-	(*ConsumeStart)(nil),          // 23: portico.v1.ConsumeStart
-	(*ConsumeCredit)(nil),         // 24: portico.v1.ConsumeCredit
-	(*ConsumeAck)(nil),            // 25: portico.v1.ConsumeAck
-	(*ConsumeNack)(nil),           // 26: portico.v1.ConsumeNack
-	(*ConsumeExtend)(nil),         // 27: portico.v1.ConsumeExtend
-	(*ConsumeResponse)(nil),       // 28: portico.v1.ConsumeResponse
-	(*ConsumeDeliveries)(nil),     // 29: portico.v1.ConsumeDeliveries
-	(*Delivery)(nil),              // 30: portico.v1.Delivery
-	(*ConsumeSettled)(nil),        // 31: portico.v1.ConsumeSettled
-	(*ConsumeExtended)(nil),       // 32: portico.v1.ConsumeExtended
-	(*ConsumeFailure)(nil),        // 33: portico.v1.ConsumeFailure
-	(*Queue)(nil),                 // 34: portico.v1.Queue
-	(*DeadLetter)(nil),            // 35: portico.v1.DeadLetter
-	(*DeadLetterExchange)(nil),    // 36: portico.v1.DeadLetterExchange
-	(*QueueInfo)(nil),             // 37: portico.v1.QueueInfo
-	(*DeclareQueueRequest)(nil),   // 38: portico.v1.DeclareQueueRequest
-	(*DeclareQueueResponse)(nil),  // 39: portico.v1.DeclareQueueResponse
-	(*DeleteQueueRequest)(nil),    // 40: portico.v1.DeleteQueueRequest
-	(*DeleteQueueResponse)(nil),   // 41: portico.v1.DeleteQueueResponse
-	(*GetQueueRequest)(nil),       // 42: portico.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),      // 43: portico.v1.GetQueueResponse
-	(*ListQueuesRequest)(nil),     // 44: portico.v1.ListQueuesRequest
-	(*ListQueuesResponse)(nil),    // 45: portico.v1.ListQueuesResponse
-	(*PurgeQueueRequest)(nil),     // 46: portico.v1.PurgeQueueRequest
-	(*PurgeQueueResponse)(nil),    // 47: portico.v1.PurgeQueueResponse
-	(*BindRequest)(nil),           // 48: portico.v1.BindRequest
-	(*BindResponse)(nil),          // 49: portico.v1.BindResponse
-	(*UnbindRequest)(nil),         // 50: portico.v1.UnbindRequest
-	(*UnbindResponse)(nil),        // 51: portico.v1.UnbindResponse
-	nil,                           // 52: portico.v1.Message.HeadersEntry
-	(*durationpb.Duration)(nil),   // 53: google.protobuf.Duration
+	(SettleOutcome)(0),            // 0: portico.v1.SettleOutcome
+	(QueueType)(0),                // 1: portico.v1.QueueType
+	(Overflow)(0),                 // 2: portico.v1.Overflow
+	(*Message)(nil),               // 3: portico.v1.Message
+	(*HeaderValues)(nil),          // 4: portico.v1.HeaderValues
+	(*HeaderValue)(nil),           // 5: portico.v1.HeaderValue
+	(*Failure)(nil),               // 6: portico.v1.Failure
+	(*PublishRequest)(nil),        // 7: portico.v1.PublishRequest
+	(*PublishResponse)(nil),       // 8: portico.v1.PublishResponse
+	(*PublishBatchRequest)(nil),   // 9: portico.v1.PublishBatchRequest
+	(*PublishBatchResponse)(nil),  // 10: portico.v1.PublishBatchResponse
+	(*PublishStreamRequest)(nil),  // 11: portico.v1.PublishStreamRequest
+	(*PublishStreamResponse)(nil), // 12: portico.v1.PublishStreamResponse
+	(*PublishResult)(nil),         // 13: portico.v1.PublishResult
+	(*RequestRequest)(nil),        // 14: portico.v1.RequestRequest
+	(*RequestResponse)(nil),       // 15: portico.v1.RequestResponse
+	(*RequestManyRequest)(nil),    // 16: portico.v1.RequestManyRequest
+	(*RequestManyResponse)(nil),   // 17: portico.v1.RequestManyResponse
+	(*SubscribeRequest)(nil),      // 18: portico.v1.SubscribeRequest
+	(*HeaderFilter)(nil),          // 19: portico.v1.HeaderFilter
+	(*SubscribeResponse)(nil),     // 20: portico.v1.SubscribeResponse
+	(*ServeRequest)(nil),          // 21: portico.v1.ServeRequest
+	(*ServeStart)(nil),            // 22: portico.v1.ServeStart
+	(*ServeAnswer)(nil),           // 23: portico.v1.ServeAnswer
+	(*ServeResponse)(nil),         // 24: portico.v1.ServeResponse
+	(*ServeCall)(nil),             // 25: portico.v1.ServeCall
+	(*ServeCancelled)(nil),        // 26: portico.v1.ServeCancelled
+	(*ServeFailure)(nil),          // 27: portico.v1.ServeFailure
+	(*AppendRequest)(nil),         // 28: portico.v1.AppendRequest
+	(*AppendResponse)(nil),        // 29: portico.v1.AppendResponse
+	(*ConsumeRequest)(nil),        // 30: portico.v1.ConsumeRequest
+	(*ConsumeStart)(nil),          // 31: portico.v1.ConsumeStart
+	(*ConsumeCredit)(nil),         // 32: portico.v1.ConsumeCredit
+	(*ConsumeAck)(nil),            // 33: portico.v1.ConsumeAck
+	(*ConsumeNack)(nil),           // 34: portico.v1.ConsumeNack
+	(*ConsumeDeadLetter)(nil),     // 35: portico.v1.ConsumeDeadLetter
+	(*ConsumeExtend)(nil),         // 36: portico.v1.ConsumeExtend
+	(*ConsumeResponse)(nil),       // 37: portico.v1.ConsumeResponse
+	(*ConsumeDeliveries)(nil),     // 38: portico.v1.ConsumeDeliveries
+	(*Delivery)(nil),              // 39: portico.v1.Delivery
+	(*ConsumeSettled)(nil),        // 40: portico.v1.ConsumeSettled
+	(*ConsumeExtended)(nil),       // 41: portico.v1.ConsumeExtended
+	(*ConsumeFailure)(nil),        // 42: portico.v1.ConsumeFailure
+	(*FetchRequest)(nil),          // 43: portico.v1.FetchRequest
+	(*FetchResponse)(nil),         // 44: portico.v1.FetchResponse
+	(*FetchedMessage)(nil),        // 45: portico.v1.FetchedMessage
+	(*SettleRequest)(nil),         // 46: portico.v1.SettleRequest
+	(*SettleResponse)(nil),        // 47: portico.v1.SettleResponse
+	(*SettleResult)(nil),          // 48: portico.v1.SettleResult
+	(*Queue)(nil),                 // 49: portico.v1.Queue
+	(*DeadLetter)(nil),            // 50: portico.v1.DeadLetter
+	(*DeadLetterExchange)(nil),    // 51: portico.v1.DeadLetterExchange
+	(*QueueInfo)(nil),             // 52: portico.v1.QueueInfo
+	(*DeclareQueueRequest)(nil),   // 53: portico.v1.DeclareQueueRequest
+	(*DeclareQueueResponse)(nil),  // 54: portico.v1.DeclareQueueResponse
+	(*DeleteQueueRequest)(nil),    // 55: portico.v1.DeleteQueueRequest
+	(*DeleteQueueResponse)(nil),   // 56: portico.v1.DeleteQueueResponse
+	(*GetQueueRequest)(nil),       // 57: portico.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),      // 58: portico.v1.GetQueueResponse
+	(*ListQueuesRequest)(nil),     // 59: portico.v1.ListQueuesRequest
+	(*ListQueuesResponse)(nil),    // 60: portico.v1.ListQueuesResponse
+	(*PurgeQueueRequest)(nil),     // 61: portico.v1.PurgeQueueRequest
+	(*PurgeQueueResponse)(nil),    // 62: portico.v1.PurgeQueueResponse
+	(*BindRequest)(nil),           // 63: portico.v1.BindRequest
+	(*BindResponse)(nil),          // 64: portico.v1.BindResponse
+	(*UnbindRequest)(nil),         // 65: portico.v1.UnbindRequest
+	(*UnbindResponse)(nil),        // 66: portico.v1.UnbindResponse
+	nil,                           // 67: portico.v1.Message.HeadersEntry
+	(*timestamppb.Timestamp)(nil), // 68: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 69: google.protobuf.Duration
 }
 var file_portico_v1_portico_proto_depIdxs = []int32{
-	52, // 0: portico.v1.Message.headers:type_name -> portico.v1.Message.HeadersEntry
-	2,  // 1: portico.v1.PublishRequest.message:type_name -> portico.v1.Message
-	2,  // 2: portico.v1.PublishStreamRequest.message:type_name -> portico.v1.Message
-	9,  // 3: portico.v1.PublishStreamResponse.results:type_name -> portico.v1.PublishResult
-	4,  // 4: portico.v1.PublishResult.failure:type_name -> portico.v1.Failure
-	2,  // 5: portico.v1.RequestRequest.message:type_name -> portico.v1.Message
-	2,  // 6: portico.v1.RequestResponse.message:type_name -> portico.v1.Message
-	2,  // 7: portico.v1.SubscribeResponse.message:type_name -> portico.v1.Message
-	15, // 8: portico.v1.ServeRequest.start:type_name -> portico.v1.ServeStart
-	16, // 9: portico.v1.ServeRequest.answer:type_name -> portico.v1.ServeAnswer
-	2,  // 10: portico.v1.ServeAnswer.message:type_name -> portico.v1.Message
-	18, // 11: portico.v1.ServeResponse.call:type_name -> portico.v1.ServeCall
-	19, // 12: portico.v1.ServeResponse.failure:type_name -> portico.v1.ServeFailure
-	2,  // 13: portico.v1.ServeCall.message:type_name -> portico.v1.Message
-	4,  // 14: portico.v1.ServeFailure.failure:type_name -> portico.v1.Failure
-	2,  // 15: portico.v1.AppendRequest.message:type_name -> portico.v1.Message
-	23, // 16: portico.v1.ConsumeRequest.start:type_name -> portico.v1.ConsumeStart
-	24, // 17: portico.v1.ConsumeRequest.credit:type_name -> portico.v1.ConsumeCredit
-	25, // 18: portico.v1.ConsumeRequest.ack:type_name -> portico.v1.ConsumeAck
-	26, // 19: portico.v1.ConsumeRequest.nack:type_name -> portico.v1.ConsumeNack
-	27, // 20: portico.v1.ConsumeRequest.extend:type_name -> portico.v1.ConsumeExtend
-	53, // 21: portico.v1.ConsumeStart.lease:type_name -> google.protobuf.Duration
-	53, // 22: portico.v1.ConsumeExtend.lease:type_name -> google.protobuf.Duration
-	29, // 23: portico.v1.ConsumeResponse.deliveries:type_name -> portico.v1.ConsumeDeliveries
-	31, // 24: portico.v1.ConsumeResponse.settled:type_name -> portico.v1.ConsumeSettled
-	32, // 25: portico.v1.ConsumeResponse.extended:type_name -> portico.v1.ConsumeExtended
-	33, // 26: portico.v1.ConsumeResponse.failure:type_name -> portico.v1.ConsumeFailure
-	30, // 27: portico.v1.ConsumeDeliveries.deliveries:type_name -> portico.v1.Delivery
-	2,  // 28: portico.v1.Delivery.message:type_name -> portico.v1.Message
-	4,  // 29: portico.v1.ConsumeFailure.failure:type_name -> portico.v1.Failure
-	35, // 30: portico.v1.Queue.dead_letter:type_name -> portico.v1.DeadLetter
-	0,  // 31: portico.v1.Queue.type:type_name -> portico.v1.QueueType
-	53, // 32: portico.v1.Queue.message_ttl:type_name -> google.protobuf.Duration
-	53, // 33: portico.v1.Queue.expires:type_name -> google.protobuf.Duration
-	1,  // 34: portico.v1.Queue.overflow:type_name -> portico.v1.Overflow
-	53, // 35: portico.v1.Queue.max_age:type_name -> google.protobuf.Duration
-	36, // 36: portico.v1.DeadLetter.exchange:type_name -> portico.v1.DeadLetterExchange
-	34, // 37: portico.v1.QueueInfo.queue:type_name -> portico.v1.Queue
-	34, // 38: portico.v1.QueueInfo.effective:type_name -> portico.v1.Queue
-	34, // 39: portico.v1.DeclareQueueRequest.queue:type_name -> portico.v1.Queue
-	37, // 40: portico.v1.GetQueueResponse.info:type_name -> portico.v1.QueueInfo
-	37, // 41: portico.v1.ListQueuesResponse.queues:type_name -> portico.v1.QueueInfo
-	3,  // 42: portico.v1.Message.HeadersEntry.value:type_name -> portico.v1.HeaderValues
-	5,  // 43: portico.v1.PorticoService.Publish:input_type -> portico.v1.PublishRequest
-	7,  // 44: portico.v1.PorticoService.PublishStream:input_type -> portico.v1.PublishStreamRequest
-	10, // 45: portico.v1.PorticoService.Request:input_type -> portico.v1.RequestRequest
-	12, // 46: portico.v1.PorticoService.Subscribe:input_type -> portico.v1.SubscribeRequest
-	14, // 47: portico.v1.PorticoService.Serve:input_type -> portico.v1.ServeRequest
-	20, // 48: portico.v1.PorticoService.Append:input_type -> portico.v1.AppendRequest
-	22, // 49: portico.v1.PorticoService.Consume:input_type -> portico.v1.ConsumeRequest
-	38, // 50: portico.v1.PorticoService.DeclareQueue:input_type -> portico.v1.DeclareQueueRequest
-	40, // 51: portico.v1.PorticoService.DeleteQueue:input_type -> portico.v1.DeleteQueueRequest
-	42, // 52: portico.v1.PorticoService.GetQueue:input_type -> portico.v1.GetQueueRequest
-	44, // 53: portico.v1.PorticoService.ListQueues:input_type -> portico.v1.ListQueuesRequest
-	46, // 54: portico.v1.PorticoService.PurgeQueue:input_type -> portico.v1.PurgeQueueRequest
-	48, // 55: portico.v1.PorticoService.Bind:input_type -> portico.v1.BindRequest
-	50, // 56: portico.v1.PorticoService.Unbind:input_type -> portico.v1.UnbindRequest
-	6,  // 57: portico.v1.PorticoService.Publish:output_type -> portico.v1.PublishResponse
-	8,  // 58: portico.v1.PorticoService.PublishStream:output_type -> portico.v1.PublishStreamResponse
-	11, // 59: portico.v1.PorticoService.Request:output_type -> portico.v1.RequestResponse
-	13, // 60: portico.v1.PorticoService.Subscribe:output_type -> portico.v1.SubscribeResponse
-	17, // 61: portico.v1.PorticoService.Serve:output_type -> portico.v1.ServeResponse
-	21, // 62: portico.v1.PorticoService.Append:output_type -> portico.v1.AppendResponse
-	28, // 63: portico.v1.PorticoService.Consume:output_type -> portico.v1.ConsumeResponse
-	39, // 64: portico.v1.PorticoService.DeclareQueue:output_type -> portico.v1.DeclareQueueResponse
-	41, // 65: portico.v1.PorticoService.DeleteQueue:output_type -> portico.v1.DeleteQueueResponse
-	43, // 66: portico.v1.PorticoService.GetQueue:output_type -> portico.v1.GetQueueResponse
-	45, // 67: portico.v1.PorticoService.ListQueues:output_type -> portico.v1.ListQueuesResponse
-	47, // 68: portico.v1.PorticoService.PurgeQueue:output_type -> portico.v1.PurgeQueueResponse
-	49, // 69: portico.v1.PorticoService.Bind:output_type -> portico.v1.BindResponse
-	51, // 70: portico.v1.PorticoService.Unbind:output_type -> portico.v1.UnbindResponse
-	57, // [57:71] is the sub-list for method output_type
-	43, // [43:57] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	67, // 0: portico.v1.Message.headers:type_name -> portico.v1.Message.HeadersEntry
+	5,  // 1: portico.v1.HeaderValues.typed:type_name -> portico.v1.HeaderValue
+	68, // 2: portico.v1.HeaderValue.time:type_name -> google.protobuf.Timestamp
+	3,  // 3: portico.v1.PublishRequest.message:type_name -> portico.v1.Message
+	7,  // 4: portico.v1.PublishBatchRequest.messages:type_name -> portico.v1.PublishRequest
+	13, // 5: portico.v1.PublishBatchResponse.results:type_name -> portico.v1.PublishResult
+	3,  // 6: portico.v1.PublishStreamRequest.message:type_name -> portico.v1.Message
+	13, // 7: portico.v1.PublishStreamResponse.results:type_name -> portico.v1.PublishResult
+	6,  // 8: portico.v1.PublishResult.failure:type_name -> portico.v1.Failure
+	3,  // 9: portico.v1.RequestRequest.message:type_name -> portico.v1.Message
+	3,  // 10: portico.v1.RequestResponse.message:type_name -> portico.v1.Message
+	3,  // 11: portico.v1.RequestManyRequest.message:type_name -> portico.v1.Message
+	69, // 12: portico.v1.RequestManyRequest.idle:type_name -> google.protobuf.Duration
+	3,  // 13: portico.v1.RequestManyResponse.message:type_name -> portico.v1.Message
+	19, // 14: portico.v1.SubscribeRequest.filters:type_name -> portico.v1.HeaderFilter
+	3,  // 15: portico.v1.SubscribeResponse.message:type_name -> portico.v1.Message
+	22, // 16: portico.v1.ServeRequest.start:type_name -> portico.v1.ServeStart
+	23, // 17: portico.v1.ServeRequest.answer:type_name -> portico.v1.ServeAnswer
+	3,  // 18: portico.v1.ServeAnswer.message:type_name -> portico.v1.Message
+	25, // 19: portico.v1.ServeResponse.call:type_name -> portico.v1.ServeCall
+	27, // 20: portico.v1.ServeResponse.failure:type_name -> portico.v1.ServeFailure
+	26, // 21: portico.v1.ServeResponse.cancelled:type_name -> portico.v1.ServeCancelled
+	3,  // 22: portico.v1.ServeCall.message:type_name -> portico.v1.Message
+	69, // 23: portico.v1.ServeCall.timeout:type_name -> google.protobuf.Duration
+	6,  // 24: portico.v1.ServeFailure.failure:type_name -> portico.v1.Failure
+	3,  // 25: portico.v1.AppendRequest.message:type_name -> portico.v1.Message
+	31, // 26: portico.v1.ConsumeRequest.start:type_name -> portico.v1.ConsumeStart
+	32, // 27: portico.v1.ConsumeRequest.credit:type_name -> portico.v1.ConsumeCredit
+	33, // 28: portico.v1.ConsumeRequest.ack:type_name -> portico.v1.ConsumeAck
+	34, // 29: portico.v1.ConsumeRequest.nack:type_name -> portico.v1.ConsumeNack
+	36, // 30: portico.v1.ConsumeRequest.extend:type_name -> portico.v1.ConsumeExtend
+	35, // 31: portico.v1.ConsumeRequest.dead_letter:type_name -> portico.v1.ConsumeDeadLetter
+	69, // 32: portico.v1.ConsumeStart.lease:type_name -> google.protobuf.Duration
+	69, // 33: portico.v1.ConsumeExtend.lease:type_name -> google.protobuf.Duration
+	38, // 34: portico.v1.ConsumeResponse.deliveries:type_name -> portico.v1.ConsumeDeliveries
+	40, // 35: portico.v1.ConsumeResponse.settled:type_name -> portico.v1.ConsumeSettled
+	41, // 36: portico.v1.ConsumeResponse.extended:type_name -> portico.v1.ConsumeExtended
+	42, // 37: portico.v1.ConsumeResponse.failure:type_name -> portico.v1.ConsumeFailure
+	39, // 38: portico.v1.ConsumeDeliveries.deliveries:type_name -> portico.v1.Delivery
+	3,  // 39: portico.v1.Delivery.message:type_name -> portico.v1.Message
+	6,  // 40: portico.v1.ConsumeFailure.failure:type_name -> portico.v1.Failure
+	69, // 41: portico.v1.FetchRequest.wait:type_name -> google.protobuf.Duration
+	69, // 42: portico.v1.FetchRequest.lease:type_name -> google.protobuf.Duration
+	45, // 43: portico.v1.FetchResponse.messages:type_name -> portico.v1.FetchedMessage
+	3,  // 44: portico.v1.FetchedMessage.message:type_name -> portico.v1.Message
+	0,  // 45: portico.v1.SettleRequest.outcome:type_name -> portico.v1.SettleOutcome
+	69, // 46: portico.v1.SettleRequest.lease:type_name -> google.protobuf.Duration
+	48, // 47: portico.v1.SettleResponse.results:type_name -> portico.v1.SettleResult
+	6,  // 48: portico.v1.SettleResult.failure:type_name -> portico.v1.Failure
+	50, // 49: portico.v1.Queue.dead_letter:type_name -> portico.v1.DeadLetter
+	1,  // 50: portico.v1.Queue.type:type_name -> portico.v1.QueueType
+	69, // 51: portico.v1.Queue.message_ttl:type_name -> google.protobuf.Duration
+	69, // 52: portico.v1.Queue.expires:type_name -> google.protobuf.Duration
+	2,  // 53: portico.v1.Queue.overflow:type_name -> portico.v1.Overflow
+	69, // 54: portico.v1.Queue.max_age:type_name -> google.protobuf.Duration
+	51, // 55: portico.v1.DeadLetter.exchange:type_name -> portico.v1.DeadLetterExchange
+	49, // 56: portico.v1.QueueInfo.queue:type_name -> portico.v1.Queue
+	49, // 57: portico.v1.QueueInfo.effective:type_name -> portico.v1.Queue
+	49, // 58: portico.v1.DeclareQueueRequest.queue:type_name -> portico.v1.Queue
+	52, // 59: portico.v1.GetQueueResponse.info:type_name -> portico.v1.QueueInfo
+	52, // 60: portico.v1.ListQueuesResponse.queues:type_name -> portico.v1.QueueInfo
+	4,  // 61: portico.v1.Message.HeadersEntry.value:type_name -> portico.v1.HeaderValues
+	7,  // 62: portico.v1.PorticoService.Publish:input_type -> portico.v1.PublishRequest
+	11, // 63: portico.v1.PorticoService.PublishStream:input_type -> portico.v1.PublishStreamRequest
+	9,  // 64: portico.v1.PorticoService.PublishBatch:input_type -> portico.v1.PublishBatchRequest
+	14, // 65: portico.v1.PorticoService.Request:input_type -> portico.v1.RequestRequest
+	16, // 66: portico.v1.PorticoService.RequestMany:input_type -> portico.v1.RequestManyRequest
+	18, // 67: portico.v1.PorticoService.Subscribe:input_type -> portico.v1.SubscribeRequest
+	21, // 68: portico.v1.PorticoService.Serve:input_type -> portico.v1.ServeRequest
+	28, // 69: portico.v1.PorticoService.Append:input_type -> portico.v1.AppendRequest
+	30, // 70: portico.v1.PorticoService.Consume:input_type -> portico.v1.ConsumeRequest
+	43, // 71: portico.v1.PorticoService.Fetch:input_type -> portico.v1.FetchRequest
+	46, // 72: portico.v1.PorticoService.Settle:input_type -> portico.v1.SettleRequest
+	53, // 73: portico.v1.PorticoService.DeclareQueue:input_type -> portico.v1.DeclareQueueRequest
+	55, // 74: portico.v1.PorticoService.DeleteQueue:input_type -> portico.v1.DeleteQueueRequest
+	57, // 75: portico.v1.PorticoService.GetQueue:input_type -> portico.v1.GetQueueRequest
+	59, // 76: portico.v1.PorticoService.ListQueues:input_type -> portico.v1.ListQueuesRequest
+	61, // 77: portico.v1.PorticoService.PurgeQueue:input_type -> portico.v1.PurgeQueueRequest
+	63, // 78: portico.v1.PorticoService.Bind:input_type -> portico.v1.BindRequest
+	65, // 79: portico.v1.PorticoService.Unbind:input_type -> portico.v1.UnbindRequest
+	8,  // 80: portico.v1.PorticoService.Publish:output_type -> portico.v1.PublishResponse
+	12, // 81: portico.v1.PorticoService.PublishStream:output_type -> portico.v1.PublishStreamResponse
+	10, // 82: portico.v1.PorticoService.PublishBatch:output_type -> portico.v1.PublishBatchResponse
+	15, // 83: portico.v1.PorticoService.Request:output_type -> portico.v1.RequestResponse
+	17, // 84: portico.v1.PorticoService.RequestMany:output_type -> portico.v1.RequestManyResponse
+	20, // 85: portico.v1.PorticoService.Subscribe:output_type -> portico.v1.SubscribeResponse
+	24, // 86: portico.v1.PorticoService.Serve:output_type -> portico.v1.ServeResponse
+	29, // 87: portico.v1.PorticoService.Append:output_type -> portico.v1.AppendResponse
+	37, // 88: portico.v1.PorticoService.Consume:output_type -> portico.v1.ConsumeResponse
+	44, // 89: portico.v1.PorticoService.Fetch:output_type -> portico.v1.FetchResponse
+	47, // 90: portico.v1.PorticoService.Settle:output_type -> portico.v1.SettleResponse
+	54, // 91: portico.v1.PorticoService.DeclareQueue:output_type -> portico.v1.DeclareQueueResponse
+	56, // 92: portico.v1.PorticoService.DeleteQueue:output_type -> portico.v1.DeleteQueueResponse
+	58, // 93: portico.v1.PorticoService.GetQueue:output_type -> portico.v1.GetQueueResponse
+	60, // 94: portico.v1.PorticoService.ListQueues:output_type -> portico.v1.ListQueuesResponse
+	62, // 95: portico.v1.PorticoService.PurgeQueue:output_type -> portico.v1.PurgeQueueResponse
+	64, // 96: portico.v1.PorticoService.Bind:output_type -> portico.v1.BindResponse
+	66, // 97: portico.v1.PorticoService.Unbind:output_type -> portico.v1.UnbindResponse
+	80, // [80:98] is the sub-list for method output_type
+	62, // [62:80] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_portico_v1_portico_proto_init() }
@@ -3562,41 +4866,56 @@ func file_portico_v1_portico_proto_init() {
 	if File_portico_v1_portico_proto != nil {
 		return
 	}
-	file_portico_v1_portico_proto_msgTypes[12].OneofWrappers = []any{
+	file_portico_v1_portico_proto_msgTypes[2].OneofWrappers = []any{
+		(*HeaderValue_Text)(nil),
+		(*HeaderValue_Binary)(nil),
+		(*HeaderValue_Integer)(nil),
+		(*HeaderValue_Number)(nil),
+		(*HeaderValue_Truth)(nil),
+		(*HeaderValue_Time)(nil),
+	}
+	file_portico_v1_portico_proto_msgTypes[16].OneofWrappers = []any{
+		(*HeaderFilter_Equals)(nil),
+		(*HeaderFilter_Prefix)(nil),
+		(*HeaderFilter_Present)(nil),
+	}
+	file_portico_v1_portico_proto_msgTypes[18].OneofWrappers = []any{
 		(*ServeRequest_Start)(nil),
 		(*ServeRequest_Answer)(nil),
 	}
-	file_portico_v1_portico_proto_msgTypes[15].OneofWrappers = []any{
+	file_portico_v1_portico_proto_msgTypes[21].OneofWrappers = []any{
 		(*ServeResponse_Call)(nil),
 		(*ServeResponse_Failure)(nil),
+		(*ServeResponse_Cancelled)(nil),
 	}
-	file_portico_v1_portico_proto_msgTypes[20].OneofWrappers = []any{
+	file_portico_v1_portico_proto_msgTypes[27].OneofWrappers = []any{
 		(*ConsumeRequest_Start)(nil),
 		(*ConsumeRequest_Credit)(nil),
 		(*ConsumeRequest_Ack)(nil),
 		(*ConsumeRequest_Nack)(nil),
 		(*ConsumeRequest_Extend)(nil),
+		(*ConsumeRequest_DeadLetter)(nil),
 	}
-	file_portico_v1_portico_proto_msgTypes[26].OneofWrappers = []any{
+	file_portico_v1_portico_proto_msgTypes[34].OneofWrappers = []any{
 		(*ConsumeResponse_Deliveries)(nil),
 		(*ConsumeResponse_Settled)(nil),
 		(*ConsumeResponse_Extended)(nil),
 		(*ConsumeResponse_Failure)(nil),
 	}
-	file_portico_v1_portico_proto_msgTypes[32].OneofWrappers = []any{}
-	file_portico_v1_portico_proto_msgTypes[33].OneofWrappers = []any{
+	file_portico_v1_portico_proto_msgTypes[46].OneofWrappers = []any{}
+	file_portico_v1_portico_proto_msgTypes[47].OneofWrappers = []any{
 		(*DeadLetter_Queue)(nil),
 		(*DeadLetter_Subject)(nil),
 		(*DeadLetter_Exchange)(nil),
 	}
-	file_portico_v1_portico_proto_msgTypes[34].OneofWrappers = []any{}
+	file_portico_v1_portico_proto_msgTypes[48].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_portico_v1_portico_proto_rawDesc), len(file_portico_v1_portico_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   51,
+			NumEnums:      3,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

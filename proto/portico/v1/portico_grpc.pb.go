@@ -23,11 +23,15 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	PorticoService_Publish_FullMethodName       = "/portico.v1.PorticoService/Publish"
 	PorticoService_PublishStream_FullMethodName = "/portico.v1.PorticoService/PublishStream"
+	PorticoService_PublishBatch_FullMethodName  = "/portico.v1.PorticoService/PublishBatch"
 	PorticoService_Request_FullMethodName       = "/portico.v1.PorticoService/Request"
+	PorticoService_RequestMany_FullMethodName   = "/portico.v1.PorticoService/RequestMany"
 	PorticoService_Subscribe_FullMethodName     = "/portico.v1.PorticoService/Subscribe"
 	PorticoService_Serve_FullMethodName         = "/portico.v1.PorticoService/Serve"
 	PorticoService_Append_FullMethodName        = "/portico.v1.PorticoService/Append"
 	PorticoService_Consume_FullMethodName       = "/portico.v1.PorticoService/Consume"
+	PorticoService_Fetch_FullMethodName         = "/portico.v1.PorticoService/Fetch"
+	PorticoService_Settle_FullMethodName        = "/portico.v1.PorticoService/Settle"
 	PorticoService_DeclareQueue_FullMethodName  = "/portico.v1.PorticoService/DeclareQueue"
 	PorticoService_DeleteQueue_FullMethodName   = "/portico.v1.PorticoService/DeleteQueue"
 	PorticoService_GetQueue_FullMethodName      = "/portico.v1.PorticoService/GetQueue"
@@ -45,7 +49,8 @@ const (
 // entry `authorization: Basic …`; without it the call is anonymous.
 //
 // Errors are gRPC statuses with a google.rpc.ErrorInfo detail: domain "portico", reason the slug that every door of
-// Portico uses ("not-found", "no-responders", …).
+// Portico uses ("not-found", "no-responders", …). A google.rpc.BadRequest beside it names the field that is wrong, a
+// google.rpc.RetryInfo tells when to try again where that may help. All services of this package do the same.
 //
 // Calls that stream from the server send their response headers as soon as what they asked for is in place: a message
 // published after the headers have arrived is not missed.
@@ -56,9 +61,16 @@ type PorticoServiceClient interface {
 	// one response. The server reads on while at most 1,024 messages (or 16 MiB) are unanswered. After the client has
 	// half-closed, the stream ends with OK when all answers have been sent.
 	PublishStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishStreamRequest, PublishStreamResponse], error)
+	// PublishBatch publishes up to 1,000 messages, in order, and answers when each is kept or refused. A message that is refused gets
+	// a failure in its result; the others are published all the same.
+	PublishBatch(ctx context.Context, in *PublishBatchRequest, opts ...grpc.CallOption) (*PublishBatchResponse, error)
 	// Request publishes a message with a reply subject of its own and returns the first answer. The call's deadline is the
 	// time to wait (30 s if there is none). UNAVAILABLE with reason "no-responders" at once when nobody takes the message.
 	Request(ctx context.Context, in *RequestRequest, opts ...grpc.CallOption) (*RequestResponse, error)
+	// RequestMany publishes a message with a reply subject of its own and streams the answers as they come, until there are as many as
+	// wanted, none has come for a while, or the call's deadline passes. UNAVAILABLE with reason "no-responders" at once when nobody
+	// takes the message.
+	RequestMany(ctx context.Context, in *RequestManyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RequestManyResponse], error)
 	// Subscribe streams what is published on the subjects from now on, until the client cancels. A client that reads too
 	// slowly is ended with RESOURCE_EXHAUSTED, reason "slow-consumer".
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
@@ -73,6 +85,11 @@ type PorticoServiceClient interface {
 	// After the client has half-closed, settlements under way are answered and the stream ends with OK; with auto_ack the
 	// credit given so far is used up first.
 	Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse], error)
+	// Fetch lends a batch of messages from a queue: as soon as there are some, or nothing after `wait`. What it lends is held until it is
+	// settled by its token (Settle) or its lease runs out. What cannot be handed over, because the client went, goes back at once.
+	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (*FetchResponse, error)
+	// Settle says what becomes of fetched messages, each by its token, and answers when that is as durable as the queue.
+	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error)
 	// DeclareQueue creates a queue, or confirms that it exists as described: FAILED_PRECONDITION if it is different.
 	DeclareQueue(ctx context.Context, in *DeclareQueueRequest, opts ...grpc.CallOption) (*DeclareQueueResponse, error)
 	// DeleteQueue deletes a queue with its messages and bindings. Its consumers end with NOT_FOUND.
@@ -120,6 +137,16 @@ func (c *porticoServiceClient) PublishStream(ctx context.Context, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PorticoService_PublishStreamClient = grpc.BidiStreamingClient[PublishStreamRequest, PublishStreamResponse]
 
+func (c *porticoServiceClient) PublishBatch(ctx context.Context, in *PublishBatchRequest, opts ...grpc.CallOption) (*PublishBatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishBatchResponse)
+	err := c.cc.Invoke(ctx, PorticoService_PublishBatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *porticoServiceClient) Request(ctx context.Context, in *RequestRequest, opts ...grpc.CallOption) (*RequestResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RequestResponse)
@@ -130,9 +157,28 @@ func (c *porticoServiceClient) Request(ctx context.Context, in *RequestRequest, 
 	return out, nil
 }
 
+func (c *porticoServiceClient) RequestMany(ctx context.Context, in *RequestManyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RequestManyResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PorticoService_ServiceDesc.Streams[1], PorticoService_RequestMany_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RequestManyRequest, RequestManyResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PorticoService_RequestManyClient = grpc.ServerStreamingClient[RequestManyResponse]
+
 func (c *porticoServiceClient) Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &PorticoService_ServiceDesc.Streams[1], PorticoService_Subscribe_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &PorticoService_ServiceDesc.Streams[2], PorticoService_Subscribe_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +197,7 @@ type PorticoService_SubscribeClient = grpc.ServerStreamingClient[SubscribeRespon
 
 func (c *porticoServiceClient) Serve(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ServeRequest, ServeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &PorticoService_ServiceDesc.Streams[2], PorticoService_Serve_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &PorticoService_ServiceDesc.Streams[3], PorticoService_Serve_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +220,7 @@ func (c *porticoServiceClient) Append(ctx context.Context, in *AppendRequest, op
 
 func (c *porticoServiceClient) Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &PorticoService_ServiceDesc.Streams[3], PorticoService_Consume_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &PorticoService_ServiceDesc.Streams[4], PorticoService_Consume_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +230,26 @@ func (c *porticoServiceClient) Consume(ctx context.Context, opts ...grpc.CallOpt
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PorticoService_ConsumeClient = grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse]
+
+func (c *porticoServiceClient) Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (*FetchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FetchResponse)
+	err := c.cc.Invoke(ctx, PorticoService_Fetch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *porticoServiceClient) Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SettleResponse)
+	err := c.cc.Invoke(ctx, PorticoService_Settle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *porticoServiceClient) DeclareQueue(ctx context.Context, in *DeclareQueueRequest, opts ...grpc.CallOption) (*DeclareQueueResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -263,7 +329,8 @@ func (c *porticoServiceClient) Unbind(ctx context.Context, in *UnbindRequest, op
 // entry `authorization: Basic …`; without it the call is anonymous.
 //
 // Errors are gRPC statuses with a google.rpc.ErrorInfo detail: domain "portico", reason the slug that every door of
-// Portico uses ("not-found", "no-responders", …).
+// Portico uses ("not-found", "no-responders", …). A google.rpc.BadRequest beside it names the field that is wrong, a
+// google.rpc.RetryInfo tells when to try again where that may help. All services of this package do the same.
 //
 // Calls that stream from the server send their response headers as soon as what they asked for is in place: a message
 // published after the headers have arrived is not missed.
@@ -274,9 +341,16 @@ type PorticoServiceServer interface {
 	// one response. The server reads on while at most 1,024 messages (or 16 MiB) are unanswered. After the client has
 	// half-closed, the stream ends with OK when all answers have been sent.
 	PublishStream(grpc.BidiStreamingServer[PublishStreamRequest, PublishStreamResponse]) error
+	// PublishBatch publishes up to 1,000 messages, in order, and answers when each is kept or refused. A message that is refused gets
+	// a failure in its result; the others are published all the same.
+	PublishBatch(context.Context, *PublishBatchRequest) (*PublishBatchResponse, error)
 	// Request publishes a message with a reply subject of its own and returns the first answer. The call's deadline is the
 	// time to wait (30 s if there is none). UNAVAILABLE with reason "no-responders" at once when nobody takes the message.
 	Request(context.Context, *RequestRequest) (*RequestResponse, error)
+	// RequestMany publishes a message with a reply subject of its own and streams the answers as they come, until there are as many as
+	// wanted, none has come for a while, or the call's deadline passes. UNAVAILABLE with reason "no-responders" at once when nobody
+	// takes the message.
+	RequestMany(*RequestManyRequest, grpc.ServerStreamingServer[RequestManyResponse]) error
 	// Subscribe streams what is published on the subjects from now on, until the client cancels. A client that reads too
 	// slowly is ended with RESOURCE_EXHAUSTED, reason "slow-consumer".
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
@@ -291,6 +365,11 @@ type PorticoServiceServer interface {
 	// After the client has half-closed, settlements under way are answered and the stream ends with OK; with auto_ack the
 	// credit given so far is used up first.
 	Consume(grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]) error
+	// Fetch lends a batch of messages from a queue: as soon as there are some, or nothing after `wait`. What it lends is held until it is
+	// settled by its token (Settle) or its lease runs out. What cannot be handed over, because the client went, goes back at once.
+	Fetch(context.Context, *FetchRequest) (*FetchResponse, error)
+	// Settle says what becomes of fetched messages, each by its token, and answers when that is as durable as the queue.
+	Settle(context.Context, *SettleRequest) (*SettleResponse, error)
 	// DeclareQueue creates a queue, or confirms that it exists as described: FAILED_PRECONDITION if it is different.
 	DeclareQueue(context.Context, *DeclareQueueRequest) (*DeclareQueueResponse, error)
 	// DeleteQueue deletes a queue with its messages and bindings. Its consumers end with NOT_FOUND.
@@ -321,8 +400,14 @@ func (UnimplementedPorticoServiceServer) Publish(context.Context, *PublishReques
 func (UnimplementedPorticoServiceServer) PublishStream(grpc.BidiStreamingServer[PublishStreamRequest, PublishStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method PublishStream not implemented")
 }
+func (UnimplementedPorticoServiceServer) PublishBatch(context.Context, *PublishBatchRequest) (*PublishBatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishBatch not implemented")
+}
 func (UnimplementedPorticoServiceServer) Request(context.Context, *RequestRequest) (*RequestResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Request not implemented")
+}
+func (UnimplementedPorticoServiceServer) RequestMany(*RequestManyRequest, grpc.ServerStreamingServer[RequestManyResponse]) error {
+	return status.Error(codes.Unimplemented, "method RequestMany not implemented")
 }
 func (UnimplementedPorticoServiceServer) Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Subscribe not implemented")
@@ -335,6 +420,12 @@ func (UnimplementedPorticoServiceServer) Append(context.Context, *AppendRequest)
 }
 func (UnimplementedPorticoServiceServer) Consume(grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Consume not implemented")
+}
+func (UnimplementedPorticoServiceServer) Fetch(context.Context, *FetchRequest) (*FetchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Fetch not implemented")
+}
+func (UnimplementedPorticoServiceServer) Settle(context.Context, *SettleRequest) (*SettleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Settle not implemented")
 }
 func (UnimplementedPorticoServiceServer) DeclareQueue(context.Context, *DeclareQueueRequest) (*DeclareQueueResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeclareQueue not implemented")
@@ -403,6 +494,24 @@ func _PorticoService_PublishStream_Handler(srv interface{}, stream grpc.ServerSt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PorticoService_PublishStreamServer = grpc.BidiStreamingServer[PublishStreamRequest, PublishStreamResponse]
 
+func _PorticoService_PublishBatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishBatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PorticoServiceServer).PublishBatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PorticoService_PublishBatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PorticoServiceServer).PublishBatch(ctx, req.(*PublishBatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PorticoService_Request_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RequestRequest)
 	if err := dec(in); err != nil {
@@ -420,6 +529,17 @@ func _PorticoService_Request_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _PorticoService_RequestMany_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RequestManyRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PorticoServiceServer).RequestMany(m, &grpc.GenericServerStream[RequestManyRequest, RequestManyResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PorticoService_RequestManyServer = grpc.ServerStreamingServer[RequestManyResponse]
 
 func _PorticoService_Subscribe_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(SubscribeRequest)
@@ -463,6 +583,42 @@ func _PorticoService_Consume_Handler(srv interface{}, stream grpc.ServerStream) 
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PorticoService_ConsumeServer = grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]
+
+func _PorticoService_Fetch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FetchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PorticoServiceServer).Fetch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PorticoService_Fetch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PorticoServiceServer).Fetch(ctx, req.(*FetchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PorticoService_Settle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SettleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PorticoServiceServer).Settle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PorticoService_Settle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PorticoServiceServer).Settle(ctx, req.(*SettleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _PorticoService_DeclareQueue_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeclareQueueRequest)
@@ -602,12 +758,24 @@ var PorticoService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _PorticoService_Publish_Handler,
 		},
 		{
+			MethodName: "PublishBatch",
+			Handler:    _PorticoService_PublishBatch_Handler,
+		},
+		{
 			MethodName: "Request",
 			Handler:    _PorticoService_Request_Handler,
 		},
 		{
 			MethodName: "Append",
 			Handler:    _PorticoService_Append_Handler,
+		},
+		{
+			MethodName: "Fetch",
+			Handler:    _PorticoService_Fetch_Handler,
+		},
+		{
+			MethodName: "Settle",
+			Handler:    _PorticoService_Settle_Handler,
 		},
 		{
 			MethodName: "DeclareQueue",
@@ -644,6 +812,11 @@ var PorticoService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _PorticoService_PublishStream_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "RequestMany",
+			Handler:       _PorticoService_RequestMany_Handler,
+			ServerStreams: true,
 		},
 		{
 			StreamName:    "Subscribe",

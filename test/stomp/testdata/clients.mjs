@@ -114,3 +114,38 @@ await nats.nc.close()
 await stomp.client.deactivate()
 await web.client.endAsync()
 say("done")
+
+//> nats connected
+//> stomp connected 1.2
+//> mqtt connected
+//> heard page.nats hello
+//> heard /topic/page.nats hello
+//> heard page/nats hello
+//> heard page.stomp hello
+//> heard /topic/page.stomp hello
+//> heard page/stomp hello
+//> heard page.mqtt hello
+//> heard /topic/page.mqtt hello
+//> heard page/mqtt hello
+//> nats asks 42
+//> stomp asks 8
+//> kept a
+//> kept b
+//> job a false
+//> job a true
+//> done a
+//> job b false
+//> restart me
+//> all are back
+//> job b true
+//> done b
+//> heard page.nats again
+//> heard /topic/page.nats again
+//> heard page/nats again
+//> heard page.stomp again
+//> heard /topic/page.stomp again
+//> heard page/stomp again
+//> heard page.mqtt again
+//> heard /topic/page.mqtt again
+//> heard page/mqtt again
+//> done

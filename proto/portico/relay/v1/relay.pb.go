@@ -277,8 +277,10 @@ func (x *Hello) GetOthers() bool {
 type Service struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// With its package, as in a method's path.
-	Name          string    `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Methods       []*Method `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`
+	Name    string    `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Methods []*Method `protobuf:"bytes,2,rep,name=methods,proto3" json:"methods,omitempty"`
+	// The service has methods that are not listed, which of them and of which kind is not known: the server takes whatever is called of it.
+	AllMethods    bool `protobuf:"varint,3,opt,name=all_methods,json=allMethods,proto3" json:"all_methods,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +327,13 @@ func (x *Service) GetMethods() []*Method {
 		return x.Methods
 	}
 	return nil
+}
+
+func (x *Service) GetAllMethods() bool {
+	if x != nil {
+		return x.AllMethods
+	}
+	return false
 }
 
 // Method is a method of a service.
@@ -479,10 +488,12 @@ const file_portico_relay_v1_relay_proto_rawDesc = "" +
 	"\x05Hello\x125\n" +
 	"\bservices\x18\x01 \x03(\v2\x19.portico.relay.v1.ServiceR\bservices\x12\x14\n" +
 	"\x05files\x18\x02 \x03(\fR\x05files\x12\x16\n" +
-	"\x06others\x18\x03 \x01(\bR\x06others\"Q\n" +
+	"\x06others\x18\x03 \x01(\bR\x06others\"r\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
-	"\amethods\x18\x02 \x03(\v2\x18.portico.relay.v1.MethodR\amethods\"j\n" +
+	"\amethods\x18\x02 \x03(\v2\x18.portico.relay.v1.MethodR\amethods\x12\x1f\n" +
+	"\vall_methods\x18\x03 \x01(\bR\n" +
+	"allMethods\"j\n" +
 	"\x06Method\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\x0eclient_streams\x18\x02 \x01(\bR\rclientStreams\x12%\n" +
