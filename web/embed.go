@@ -1,4 +1,4 @@
-// Package web holds the page that the gateway serves at /, built from src into dist.
+// Package web holds what the gateway serves at /: the page, built from src into dist, and the library for browsers, built from client into dist/client.
 package web
 
 import (
@@ -6,7 +6,7 @@ import (
 	"io/fs"
 )
 
-//go:generate go run ./build/generate src dist
+//go:generate go run ./build/generate . dist ../docs/browser.md
 
 //go:embed dist
 var dist embed.FS

@@ -1,152 +1,32 @@
-// Package browser drives the page at / with a real browser.
 package browser
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
+	_ "portico/proto/portico/v1" // describes itself to the registry
 	"portico/test/gateway"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// deadline is for one test's dealings with the browser.
-const deadline = 60 * time.Second
-
-// browser is the path of the browser; without one there is nothing to test.
-func browser(t *testing.T) string {
-	t.Helper()
-	return gateway.Needs(t, "chromium", "chromium", "chromium-browser", "google-chrome", "chrome")
+// choose takes one of the choices of the form, as a click does it.
+func choose(name, value string) chromedp.Action[chromedp.Void] {
+	radio := fmt.Sprintf(`document.querySelector('input[name=%q][value=%q]')`, name, value)
+	return chromedp.Click(chromedp.JSPath(radio + ".parentElement"))
 }
-
-// start starts a gateway, if there is a browser to look at it.
-func start(t *testing.T, args ...string) *gateway.Gateway {
-	t.Helper()
-	browser(t)
-	return gateway.Start(t, args...)
-}
-
-// page opens the gateway's page and waits until it is connected.
-func page(t *testing.T, g *gateway.Gateway, before ...chromedp.Action[chromedp.Void]) context.Context {
-	t.Helper()
-	ctx := open(t, g, before...)
-	do(t, ctx, shows("#state", "Connected"))
-	return ctx
-}
-
-// open opens the gateway's page. Anything the browser complains of (errors, refused policies) and any request that goes elsewhere fails the test.
-func open(t *testing.T, g *gateway.Gateway, before ...chromedp.Action[chromedp.Void]) context.Context {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser(t)), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(cancel)
-	ctx, _ = chromedp.NewContext(ctx)
-	t.Cleanup(func() { _ = chromedp.Cancel(ctx) }) // waits until the browser is gone
-	c := &complaints{home: g.Doors["HTTP"] + "/"}
-	t.Cleanup(func() { c.report(t) })
-	if err := chromedp.Listen(ctx, c.listen); err != nil {
-		t.Fatal(err)
-	}
-	do(t, ctx, append(before, chromedp.Navigate(g.Doors["page"]))...)
-	return ctx
-}
-
-// complaints are what a good page does not cause.
-type complaints struct {
-	home string // where requests may go
-
-	mu   sync.Mutex
-	list []string
-}
-
-func (c *complaints) listen(event any) {
-	text := ""
-	switch e := event.(type) {
-	case *log.EventEntryAdded:
-		if e.Entry.Level == log.EntryLevelError && e.Entry.Source != log.EntrySourceNetwork {
-			text = "the browser says: " + e.Entry.Text
-		}
-	case *runtime.EventExceptionThrown:
-		text = fmt.Sprintf("the page fails: %v", e.ExceptionDetails)
-	case *network.EventRequestWillBeSent:
-		if !strings.HasPrefix(e.Request.URL, c.home) {
-			text = "the page asks elsewhere: " + e.Request.URL
-		}
-	}
-	if text != "" {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.list = append(c.list, text)
-	}
-}
-
-func (c *complaints) report(t *testing.T) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, text := range c.list {
-		t.Error(text)
-	}
-}
-
-func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
-	t.Helper()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func value[T any](t *testing.T, ctx context.Context, expression string) T {
-	t.Helper()
-	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
-// shows waits until an element's text contains want, and otherwise tells what it was in the end.
-func shows(selector, want string) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		text := fmt.Sprintf("document.querySelector(%s)?.textContent", quoted(selector))
-		_, err := chromedp.Poll[bool](text+"?.includes("+quoted(want)+")", chromedp.WithPollingTimeout(20*time.Second))(ctx, target)
-		if err != nil {
-			got, _ := chromedp.Evaluate[string]("String("+text+")")(ctx, target)
-			return fmt.Errorf("%s shows %q, want %q: %w", selector, got, want, err)
-		}
-		return nil
-	})
-}
-
-// quoted writes a string as JavaScript has it.
-func quoted(s string) string {
-	b, _ := json.Marshal(s) // of a string: cannot fail
-	return string(b)
-}
-
-// fill replaces a field's content.
-func fill(selector chromedp.CSS, text string) chromedp.Action[chromedp.Void] {
-	return chromedp.SetValue(selector, text)
-}
-
-func click(selector chromedp.CSS) chromedp.Action[chromedp.Void] { return chromedp.Click(selector) }
 
 func TestMessageFromHTTPAppears(t *testing.T) {
 	g := start(t)
@@ -158,21 +38,63 @@ func TestMessageFromHTTPAppears(t *testing.T) {
 
 func TestPublishAndRequest(t *testing.T) {
 	ctx := page(t, start(t))
-	do(t, ctx,
-		shows("#patterns", ">"),
-		fill("#subject", "greet.me"), fill("#payload", "<b>good day</b>"),
-		click(`#send button[value="publish"]`),
-		shows("#send [role=status]", "Published: heard by a subscriber."),
-		shows("#messages .subject", "greet.me"),
-		shows("#messages .preview", "<b>good day</b>"),
-	)
-	do(t, ctx, // nobody but the feed listens, and the feed does not answer
-		click("#patterns button"),
-		fill("#subject", "nobody.there"),
-		click(`#send button[value="request"]`),
-		shows("#send [role=status].failed", "no-responders"),
-	)
+	for _, door := range []string{"WebSocket", "HTTP"} {
+		do(t, ctx,
+			choose("door", door), choose("verb", "publish"), shows("#patterns", ">"),
+			fill("#subject", "greet."+door), fill("#payload", "<b>good day</b>"),
+			click("#run"),
+			shows("#send [role=status]", "Published: heard by a subscriber."),
+			shows("#messages .subject", "greet."+door),
+			shows("#messages .preview", "<b>good day</b>"),
+		)
+	}
+	do(t, ctx, click("#patterns button"), chromedp.WaitNotPresent(chromedp.CSS("#patterns li"))) // the tap listens to all, and does not answer
+	for door, says := range map[string]string{"WebSocket": "no-responders", "HTTP": "503 no-responders"} {
+		do(t, ctx, choose("door", door), choose("verb", "request"), fill("#subject", "nobody.there"), click("#run"), shows("#send [role=status].failed", says))
+	}
 }
+
+func TestRequestIsAnswered(t *testing.T) {
+	g := start(t)
+	ctx := page(t, g)
+	do(t, ctx, shows("#patterns", ">"), choose("verb", "request"), fill("#subject", "what.is"), fill("#payload", "6*7"), click("#run"))
+	do(t, ctx, shows("#messages .preview", "6*7"))
+	answer := `[...document.querySelectorAll("#messages button")].find((b) => b.textContent === "Answer")`
+	do(t, ctx, chromedp.Click(chromedp.JSPath(answer)), fill("#payload", `{"is":42}`), click("#run"), shows("#answer .payload", `is: 42`))
+}
+
+// TestInspector: JSON is a tree that unfolds, anything else text or bytes.
+func TestInspector(t *testing.T) {
+	g := start(t)
+	ctx := page(t, g)
+	do(t, ctx, shows("#patterns", ">"))
+	post(t, g.Doors["HTTP"]+"/v1/publish/doc", `{"order":{"items":[1,"two",null]},"paid":true}`)
+	do(t, ctx, shows("#messages .subject", "doc"), click("#messages li summary"), shows("#messages .payload", "order: { 1 field }"), shows("#messages .payload", "paid: true"))
+	do(t, ctx, click("#messages .branch .branch > summary"), click("#messages .branch .branch .branch > summary"), shows("#messages .payload", `1: "two"`), shows("#messages .payload", "2: null"))
+	do(t, ctx, chromedp.Click(chromedp.JSPath(`document.querySelector("#messages .segments label:last-child")`)), shows("#messages .payload pre", "000000  7b 22 6f"))
+	post(t, g.Doors["HTTP"]+"/v1/publish/bytes", "\xff\x00A")
+	do(t, ctx, shows("#messages .subject", "bytes"), shows("#messages .preview", "binary"), click("#messages li:first-child summary"), shows("#messages .payload pre", "ff 00 41"))
+}
+
+// TestFilters: the gateway sends only what has the header, and the page shows only what has the words.
+func TestFilters(t *testing.T) {
+	g := start(t)
+	ctx := page(t, g)
+	do(t, ctx,
+		shows("#patterns", ">"), click("#patterns button"), chromedp.WaitNotPresent(chromedp.CSS("#patterns li")),
+		click("#subscribe summary"), fill("#pattern", "shop.>"), fill("#filter-header", "color"), fill("#filter-value", "red"), click("#subscribe button.primary"),
+		shows("#patterns", "shop.> [color=red]"),
+		fill("#subject", "shop.a"), fill("#payload", "apple"), click("#send .more summary"), fill("#headers", "color: green"), click("#run"), shows("#send [role=status]", "Published"),
+		fill("#headers", "color: red"), fill("#payload", "cherry"), click("#run"), shows("#messages .preview", "cherry"), shows("#count", "1 received"),
+		fill("#search", "CURRANT"), fill("#payload", "tomato"), click("#run"), shows("#count", "2 received"),
+		fill("#payload", "currant"), click("#run"), shows("#messages .preview", "currant"),
+	)
+	if rows := value[[]string](t, ctx, previews); strings.Join(rows, " ") != "currant cherry" {
+		t.Errorf("the tap shows %v", rows)
+	}
+}
+
+const previews = `[...document.querySelectorAll("#messages .preview")].map((e) => e.textContent)`
 
 func TestPauseAndClear(t *testing.T) {
 	g := start(t)
@@ -180,19 +102,34 @@ func TestPauseAndClear(t *testing.T) {
 	do(t, ctx, shows("#patterns", ">"), click("#pause"))
 	post(t, g.Doors["HTTP"]+"/v1/publish/while.paused", "x")
 	do(t, ctx, shows("#count", "1 received, paused"), click("#pause"))
-	post(t, g.Doors["HTTP"]+"/v1/publish/after.pause", "x")
-	list := `[...document.querySelectorAll("#messages .subject")].map((e) => e.textContent)`
+	post(t, g.Doors["HTTP"]+"/v1/publish/after.pause", "y")
 	do(t, ctx, shows("#messages .subject", "after.pause"))
-	if rows := value[[]string](t, ctx, list); len(rows) != 1 {
-		t.Errorf("the feed shows %v, want only what came after the pause", rows)
+	if rows := value[[]string](t, ctx, previews); len(rows) != 1 {
+		t.Errorf("the tap shows %v, want only what came after the pause", rows)
 	}
 	do(t, ctx, click("#clear"), shows("#count", "0 received"))
-	if rows := value[[]string](t, ctx, list); len(rows) != 0 {
-		t.Errorf("the cleared feed shows %v", rows)
+	if rows := value[[]string](t, ctx, previews); len(rows) != 0 {
+		t.Errorf("the cleared tap shows %v", rows)
 	}
 }
 
-func TestQueueSettlement(t *testing.T) {
+// TestListIsBounded: however much comes, the page holds the newest three hundred.
+func TestListIsBounded(t *testing.T) {
+	g := start(t)
+	ctx := page(t, g)
+	do(t, ctx, shows("#patterns", ">"))
+	var batch strings.Builder
+	for n := range 900 {
+		fmt.Fprintf(&batch, "{\"subject\":\"many\",\"data\":\"%d\"}\n", n)
+	}
+	request(t, "POST", g.Doors["HTTP"]+"/v1/publish", "application/x-ndjson", batch.String())
+	do(t, ctx, shows("#messages .preview", "899"))
+	if rows := value[int](t, ctx, `document.querySelectorAll("#messages > li").length`); rows != 300 {
+		t.Errorf("the list has %d rows", rows)
+	}
+}
+
+func TestWork(t *testing.T) {
 	g := start(t)
 	ctx := page(t, g)
 	settle := func(label string) chromedp.Action[chromedp.Void] {
@@ -201,7 +138,7 @@ func TestQueueSettlement(t *testing.T) {
 	do(t, ctx,
 		fill("#queue-name", "jobs"), fill("#queue-pattern", "work.>"),
 		click(`#queue button[value="declare"]`), shows("#queue [role=status]", "Created; it keeps"),
-		fill("#queue-payload", "dig"), click(`#queue button[value="append"]`), shows("#queue [role=status]", "Kept."),
+		choose("verb", "append"), fill("#subject", "jobs"), fill("#payload", "dig"), click("#run"), shows("#send [role=status]", "Kept."),
 		click("#consume"),
 		shows("#deliveries .preview", "dig"), shows("#deliveries .attempt", "attempt 1"),
 		settle("Requeue"), shows("#deliveries .attempt", "attempt 2"),
@@ -212,20 +149,22 @@ func TestQueueSettlement(t *testing.T) {
 	if state := get(t, g.Doors["HTTP"]+"/v1/queues/jobs"); !strings.Contains(state, `"ready":1`) {
 		t.Errorf("the queue is %s, want one ready message", state)
 	}
+	do(t, ctx, click(`#queue button[value="purge"]`), shows("#queue [role=status]", "Removed 1 that was ready."))
 }
 
+// TestReconnects: the tap and the consumer go on after a restart, and the page tells that it may have missed something.
 func TestReconnects(t *testing.T) {
 	browser(t)
-	program := gateway.Build(t)
-	g := gateway.Run(t, exec.Command(program))
+	g := gateway.Run(t, exec.Command(program(t)))
 	ctx := page(t, g)
-	do(t, ctx, shows("#patterns", ">"))
-	g.Signal(t, syscall.SIGTERM)
+	do(t, ctx, shows("#patterns", ">"), click(`#queue button[value="declare"]`), shows("#queue [role=status]", "Created"), click("#consume"), shows("#consume", "Stop"))
+	g.Signal(t, syscall.SIGKILL)
 	g.Wait(t)
 	do(t, ctx, shows("#state", "Connection lost"))
-	gateway.Run(t, exec.Command(program, "--http-listen", strings.TrimPrefix(g.Doors["HTTP"], "http://")))
-	do(t, ctx, shows("#state", "Connected"))
-	do(t, ctx, fill("#subject", "after.all"), click(`#send button[value="publish"]`), shows("#messages .subject", "after.all"))
+	gateway.RunIn(t, g.Dir, exec.Command(program(t), "--http-listen", strings.TrimPrefix(g.Doors["HTTP"], "http://")))
+	do(t, ctx, shows("#state", "Connected"), shows("#messages .gap", "may have been missed"))
+	do(t, ctx, fill("#subject", "after.all"), click("#run"), shows("#messages .subject", "after.all"))
+	do(t, ctx, choose("verb", "append"), fill("#subject", "jobs"), click("#run"), shows("#deliveries .preview", "hello"))
 }
 
 func TestSignIn(t *testing.T) {
@@ -235,9 +174,125 @@ func TestSignIn(t *testing.T) {
 		fill("#user", "ann"), fill("#password", "wrong"), click("#login button"),
 		shows("#state", "Sign in to connect (unauthenticated"),
 		fill("#user", "ann"), fill("#password", "secret"), click("#login button"),
-		shows("#state", "Connected"), chromedp.WaitNotVisible(chromedp.CSS("#login")),
+		shows("#state", "Connected as ann"), chromedp.WaitNotVisible(chromedp.CSS("#login")),
+		choose("door", "HTTP"), shows("#snippets pre", "-u ann:PASSWORD"), click("#run"), shows("#send [role=status]", "Published"),
 	)
 }
+
+// TestSnippets: the commands that the page shows do what they say. grpcurl and nats cannot be had by a package: of the former what it would send is checked, the
+// latter is only looked at.
+func TestSnippets(t *testing.T) {
+	g := start(t)
+	ctx := page(t, g)
+	shell := gateway.Needs(t, "bash", "bash")
+	const payload = `it's 100% "quoted" \ $HOME`
+	do(t, ctx, shows("#patterns", ">"), fill("#payload", payload))
+	for door, tool := range map[string]string{"HTTP": "curl", "AMQP": "amqp-publish", "MQTT": "mosquitto_pub", "STOMP": "curl"} {
+		t.Run(door, func(t *testing.T) {
+			gateway.Needs(t, tool, tool)
+			do(t, ctx, choose("door", door), fill("#subject", "snippet."+door), shows("#snippets", tool))
+			command := value[string](t, ctx, `document.querySelector("#snippets pre").textContent`)
+			if out, err := exec.CommandContext(t.Context(), shell, "-c", command).CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v\n%s", command, err, out)
+			}
+			do(t, ctx, shows("#messages .subject", "snippet."+door), shows("#messages .preview", payload))
+		})
+	}
+	t.Run("wscat", func(t *testing.T) {
+		gateway.Needs(t, "npm", "npm")
+		dir, err := packages()
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(t, ctx, choose("door", "WebSocket"), fill("#subject", "snippet.wscat"), shows("#snippets", "snippet.wscat"))
+		command := value[string](t, ctx, `document.querySelector("#snippets pre[aria-label=wscat]").textContent`)
+		cmd := exec.CommandContext(t.Context(), shell, "-c", filepath.Join(dir, "node_modules", ".bin")+"/"+command)
+		if _, err := cmd.StdinPipe(); err != nil { // it leaves when nobody can type any more
+			t.Fatal(err)
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+		do(t, ctx, shows("#messages .subject", "snippet.wscat"), shows("#messages .preview", payload))
+	})
+	t.Run("JavaScript", func(t *testing.T) {
+		do(t, ctx, choose("door", "WebSocket"), fill("#subject", "snippet.js"), shows("#snippets", "snippet.js"))
+		script := value[string](t, ctx, `document.querySelector("#snippets pre").textContent`)
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprintf(w, `<!doctype html><title>snippet</title><link rel="icon" href="data:,"><script type="module">%s</script>`, script)
+		}))
+		defer site.Close()
+		visit(t, "http://127.0.0.1:", site.URL, func(any) {})
+		do(t, ctx, shows("#messages .subject", "snippet.js"), shows("#messages .preview", payload))
+	})
+	for _, door := range []string{"WebSocket", "HTTP", "gRPC", "AMQP", "NATS", "MQTT", "STOMP"} {
+		for _, verb := range []string{"publish", "request", "subscribe", "append", "consume"} {
+			do(t, ctx, choose("door", door), choose("verb", verb))
+			if text := value[string](t, ctx, `document.querySelector("#snippets").textContent`); text == "" || strings.Contains(text, "undefined") || strings.Contains(text, "closed") {
+				t.Errorf("%s, %s: %q", door, verb, text)
+			} else if door == "gRPC" {
+				fitsSchema(t, text)
+			}
+		}
+	}
+}
+
+// fitsSchema holds what grpcurl would be told against the service's description.
+func fitsSchema(t *testing.T, command string) {
+	t.Helper()
+	parts := regexp.MustCompile(`-d '(.*)' \S+ (portico\.v1\.PorticoService)/(\w+)$`).FindStringSubmatch(command)
+	if parts == nil {
+		t.Fatalf("%q is not a line of grpcurl", command)
+	}
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(parts[2] + "." + parts[3]))
+	if err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+	request := dynamicpb.NewMessage(found.(protoreflect.MethodDescriptor).Input())
+	if err := protojson.Unmarshal([]byte(strings.ReplaceAll(parts[1], `'\''`, "'")), request); err != nil {
+		t.Errorf("%s: %v", command, err)
+	}
+}
+
+// TestKeyboardOnly: everything of importance, without a mouse.
+func TestKeyboardOnly(t *testing.T) {
+	ctx := page(t, start(t))
+	do(t, ctx, shows("#patterns", ">"),
+		keys("s"), typed("orders.eu.new"), tabTo("#payload"), typed(`{"a":{"b":[1]}}`), keys(kb.Enter, chromedp.ModifierCtrl),
+		shows("#send [role=status]", "Published: heard"),
+		keys(kb.Tab), keys(kb.Escape), tabTo("#clear"), keys("/"), typed("other.>"), keys(kb.Enter), shows("#patterns", "other.>"),
+	)
+	do(t, ctx, // a message, the one before it, and what is in it
+		tabTo("#subject"), typed("orders.second"), keys(kb.Enter, chromedp.ModifierCtrl), shows("#messages .subject", "orders.second"),
+		tabTo("#messages summary"), keys(kb.ArrowDown), keys(kb.Enter), shows("#messages li:last-child .payload", "a: { 1 field }"),
+		tabTo("#messages .branch .branch > summary"), keys(kb.Enter), shows("#messages .payload", "b: [ 1 item ]"),
+	)
+	do(t, ctx, // work: append, refuse, take
+		tabTo("#queue-name"), typed("keyed"), tabTo(`#queue button[value="declare"]`), keys(kb.Enter), shows("#queue [role=status]", "Created"),
+		tabTo(`input[name="verb"]`), keys(kb.ArrowRight), keys(kb.ArrowRight), keys(kb.ArrowRight), shows("#run", "Append"),
+		keys("s"), typed("keyed"), keys(kb.Enter, chromedp.ModifierCtrl), shows("#send [role=status]", "Kept."),
+		tabTo("#consume"), keys(kb.Enter), shows("#deliveries .attempt", "attempt 1"),
+		tabTo("#deliveries summary"), keys("r"), shows("#deliveries .attempt", "attempt 2"),
+		tabTo("#deliveries summary"), keys("a"), chromedp.WaitNotPresent(chromedp.CSS("#deliveries li")),
+	)
+	do(t, ctx, // the theme, the list of keys, and another door
+		tabTo("#theme"), keys(kb.Enter), shows("#theme", "dark"),
+		keys("?"), chromedp.WaitVisible(chromedp.CSS("#help")), keys(kb.Escape), chromedp.WaitNotVisible(chromedp.CSS("#help")),
+		tabTo(`input[name="door"]`), keys(kb.ArrowRight), shows("#snippets h3", "curl"),
+	)
+	if ground := value[string](t, ctx, `getComputedStyle(document.body).backgroundColor`); ground != "rgb(20, 18, 17)" {
+		t.Errorf("the dark page has the ground %s", ground)
+	}
+	if unnamed := value[[]string](t, ctx, nameless); len(unnamed) != 0 {
+		t.Errorf("controls without a name: %v", unnamed)
+	}
+}
+
+// nameless are the controls that a screen reader could not tell.
+const nameless = `[...document.querySelectorAll("input, textarea, select, button, [role=region], dialog")]
+	.filter((e) => !(e.labels?.length || e.textContent.trim() || e.getAttribute("aria-label") || e.getAttribute("aria-labelledby")))
+	.map((e) => e.outerHTML)`
 
 // TestFits: nothing sticks out on the narrowest telephone, in either colour scheme. With SCREENSHOTS=DIR it leaves pictures there.
 func TestFits(t *testing.T) {
@@ -256,54 +311,4 @@ func TestFits(t *testing.T) {
 			})
 		}
 	}
-}
-
-// colours makes the browser prefer a colour scheme.
-func colours(scheme string) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
-		_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
-		return err
-	})
-}
-
-func screenshot(t *testing.T, ctx context.Context, name string) {
-	t.Helper()
-	dir := os.Getenv("SCREENSHOTS")
-	if dir == "" {
-		return
-	}
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name), png, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func post(t *testing.T, url, body string) {
-	t.Helper()
-	resp, err := http.Post(url, "text/plain", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		t.Fatalf("POST %s: %s", url, resp.Status)
-	}
-}
-
-func get(t *testing.T, url string) string {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }

@@ -31,6 +31,10 @@ export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
 
 export const input = (id: string) => byId(id, HTMLInputElement);
 export const button = (id: string) => byId(id, HTMLButtonElement);
+export const select = (id: string) => byId(id, HTMLSelectElement);
+
+/** The chosen one of the radio buttons with this name. */
+export const picked = (name: string) => document.querySelector<HTMLInputElement>(`input[name="${name}"]:checked`)?.value ?? "";
 
 /** Runs a form's work instead of sending it, and shows how it ended beside it. */
 export function onSubmit(id: string, work: (submitter: string) => Promise<string>): void {

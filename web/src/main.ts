@@ -1,51 +1,81 @@
-// The playground: one connection, and the three panels that use it.
+// The playground: one connection of the library, and the panels that use it.
 
-import { Connection, type Login, type State } from "./connection";
-import { byId, input, onSubmit, tell } from "./dom";
-import { Feed } from "./feed";
-import { QueuePanel } from "./queue";
-import { Sender } from "./send";
+import type { Connection, StatusEvent } from "../client/portico";
+import { connect } from "../client/src/index";
+import { Composer } from "./compose";
+import { button, byId, input, onSubmit, tell } from "./dom";
+import { type Place } from "./snippets";
+import { LiveTap } from "./tap";
+import { chooseTheme } from "./theme";
+import { shortcuts } from "./keys";
+import { WorkPanel } from "./work";
 
-const said: Record<State, string> = {
-  connecting: "Connecting",
-  open: "Connected",
-  waiting: "Connection lost, trying again",
-  refused: "Sign in to connect",
-};
+const base = new URL(".", document.baseURI).href.replace(/\/$/, "");
 
-const url = new URL("ws", document.baseURI);
-url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+let connection: Connection;
+let login: { user: string; password: string } | undefined;
+const place: Place = { base, host: location.hostname, ports: { http: Number(location.port) || (location.protocol === "https:" ? 443 : 80) }, user: "" };
 
-const connection = new Connection(url.href, show, (frame) => {
-  feed.receive(frame);
-  queue.receive(frame);
-});
-const sender = new Sender(connection);
-const queue = new QueuePanel(connection);
-const feed = new Feed(connection, (to) => sender.answerTo(to));
+const tap = new LiveTap(() => connection, { answer: (m) => composer.answerTo(m.reply), reuse: (m) => composer.reuse(m) });
+const work = new WorkPanel(() => connection);
+const composer = new Composer(
+  () => connection,
+  () => place,
+  () => (login === undefined ? {} : { Authorization: `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${login.user}:${login.password}`)))}` }),
+  { subscribe: (pattern) => tap.add(pattern), consume: (queue) => work.consume(queue) },
+);
 
-function show(state: State, reason: string): void {
+/** Connects, as somebody if a login is given. */
+function open(): void {
+  const mine = connect(`${base}/ws`, { ...login, maxPending: 256 });
+  connection = mine;
+  mine.on("status", (event) => mine === connection && show(event));
+  mine.on("error", (error) => mine === connection && tell(byId("trouble", HTMLElement), String((error as Error).message), true));
+  tap.add(input("pattern").value).then(
+    () => tell(byId("trouble", HTMLElement), "", false),
+    (error: Error) => mine.status === "open" && tell(byId("trouble", HTMLElement), error.message, true),
+  );
+}
+
+function show({ status, error }: StatusEvent): void {
+  const refused = status === "closed" && error?.code === "unauthenticated";
+  const said = { connecting: "Connecting", open: "Connected", reconnecting: "Connection lost, trying again", closed: refused ? "Sign in to connect" : "Closed" }[status];
   const badge = byId("state", HTMLElement);
-  badge.dataset["state"] = state;
-  badge.textContent = reason === "" ? said[state] : `${said[state]} (${reason})`;
-  byId("login", HTMLFormElement).hidden = state !== "refused";
+  badge.dataset["state"] = status;
+  badge.textContent = refused && login !== undefined ? `${said} (${error.message})` : status === "open" && connection.user !== "" ? `${said} as ${connection.user}` : said;
+  byId("login", HTMLFormElement).hidden = !refused;
   for (const name of ["sending", "queueing", "listening"]) {
-    byId(name, HTMLFieldSetElement).disabled = state !== "open";
+    byId(name, HTMLFieldSetElement).disabled = status !== "open";
   }
-  if (state === "open") {
-    const trouble = (failure: Error) => tell(byId("trouble", HTMLElement), failure.message, true);
-    feed.resume().catch(trouble);
-    queue.resume().catch(trouble);
+  if (refused) {
+    login = undefined;
+  }
+  if (status === "open") {
+    place.user = connection.user;
+    void discover();
+  } else {
+    work.lost();
+  }
+}
+
+/** Asks the gateway where its other doors are. */
+async function discover(): Promise<void> {
+  try {
+    const found = await (await fetch(new URL(".well-known/portico", document.baseURI))).json();
+    place.ports = { ...found.ports, ...place.ports };
+  } finally {
+    composer.show();
   }
 }
 
 onSubmit("login", async () => {
-  const login: Login = { user: input("user").value, password: input("password").value };
+  login = { user: input("user").value, password: input("password").value };
   input("password").value = "";
-  connection.open(login);
+  open();
   return "";
 });
 
-byId("hint", HTMLElement).textContent = `curl -d hello ${new URL("v1/publish/greet.you", document.baseURI).href}`;
-
-connection.open();
+chooseTheme(button("theme"));
+shortcuts({ subject: () => input("subject").focus(), pattern: () => input("pattern").focus(), pause: () => tap.pause(), clear: () => tap.clear() });
+byId("hint", HTMLElement).textContent = `curl -d hello ${base}/v1/publish/greet.you`;
+open();

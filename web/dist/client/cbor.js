@@ -1,0 +1,16 @@
+var c=new TextEncoder,d=new TextDecoder("utf-8",{ignoreBOM:!0}),o=n=>typeof n=="string"?c.encode(n):n??new Uint8Array;var u=32,y={protocol:"portico.v1.cbor",encode:n=>{let t=new s;return t.value(typeof n.data=="string"?{...n,data:o(n.data)}:n,u),t.done()},join:n=>{let t=new s;t.head(4,n.length);for(let e of n)t.raw(e);
+return t.done()},decode:n=>{if(typeof n=="string")throw new Error("text where binary is spoken");let t=new a(new Uint8Array(n)),e=t.value(u);if(t.left>0)throw new Error("something follows the value");
+return e}},s=class{#e=new Uint8Array(256);#t=0;done(){return this.#e.slice(0,this.#t)}#r(t){if(this.#t+t>this.#e.length){let e=new Uint8Array(Math.max(this.#e.length*2,this.#t+t));e.set(this.#e),this.#e=
+e}return new DataView(this.#e.buffer,this.#t)}raw(t){this.#r(t.length),this.#e.set(t,this.#t),this.#t+=t.length}head(t,e){let r=this.#r(9),i=t<<5;e<24?(r.setUint8(0,i|e),this.#t++):e<256?(r.setUint16(
+0,(i|24)<<8|e),this.#t+=2):e<65536?(r.setUint8(0,i|25),r.setUint16(1,e),this.#t+=3):e<4294967296?(r.setUint8(0,i|26),r.setUint32(1,e),this.#t+=5):(r.setUint8(0,i|27),r.setBigUint64(1,BigInt(e)),this.#t+=
+9)}value(t,e){if(e<0)throw new RangeError("it is nested too deeply");if(typeof t=="number")this.#n(t);else if(typeof t=="string"){let r=o(t);this.head(3,r.length),this.raw(r)}else if(t instanceof Uint8Array)
+this.head(2,t.length),this.raw(t);else if(Array.isArray(t))this.head(4,t.length),t.forEach(r=>this.value(r,e-1));else if(t!==null&&typeof t=="object"){let r=Object.entries(t).filter(([,i])=>i!==void 0);
+this.head(5,r.length);for(let[i,h]of r)this.value(i,e),this.value(h,e-1)}else this.head(7,t===!0?21:t===!1?20:22)}#n(t){if(Number.isSafeInteger(t))return t<0?this.head(1,-1-t):this.head(0,t);let e=this.#r(
+9);e.setUint8(0,251),e.setFloat64(1,t),this.#t+=9}},a=class{constructor(t){this.bytes=t;this.#e=new DataView(t.buffer,t.byteOffset,t.length)}bytes;#e;#t=0;get left(){return this.bytes.length-this.#t}#r(t){
+if(t>this.left)throw new RangeError("the message ends too early");let e=this.#t;return this.#t+=t,e}#n(t){if(t<24)return t;switch(t){case 24:return this.#e.getUint8(this.#r(1));case 25:return this.#e.
+getUint16(this.#r(2));case 26:return this.#e.getUint32(this.#r(4));case 27:return Number(this.#e.getBigUint64(this.#r(8)))}throw new RangeError("lengths must be told")}value(t){if(t<0)throw new RangeError(
+"it is nested too deeply");let e=this.#e.getUint8(this.#r(1)),r=e>>5;if(r===7)return this.#s(e&31);let i=this.#n(e&31);switch(r){case 0:return i;case 1:return-1-i;case 2:return this.bytes.subarray(this.#r(
+i),this.#t);case 3:return new TextDecoder("utf-8",{fatal:!0,ignoreBOM:!0}).decode(this.bytes.subarray(this.#r(i),this.#t));case 6:return this.value(t-1)}if(i>this.left)throw new RangeError("the messag\
+e ends too early");return r===4?Array.from({length:i},()=>this.value(t-1)):this.#i(i,t-1)}#i(t,e){let r=[];for(let i=0;i<t;i++)r.push([String(this.value(e)),this.value(e)]);return Object.fromEntries(r)}#s(t){
+switch(t){case 20:return!1;case 21:return!0;case 25:return f(this.#e.getUint16(this.#r(2)));case 26:return this.#e.getFloat32(this.#r(4));case 27:return this.#e.getFloat64(this.#r(8))}return null}};function f(n){
+let t=n&32768?-1:1,e=n>>10&31,r=n&1023;return e===31?r?NaN:t*(1/0):t*(e?2**(e-25)*(1024+r):2**-24*r)}export{y as cbor};
