@@ -32,9 +32,12 @@ func (c *conn) handleMessage(b []byte) {
 	}
 }
 
+// blanks are those that JSON knows.
+const blanks = " \t\r\n"
+
 // split implements wire. What is no JSON is a frame, which says so.
 func (jsonWire) split(b []byte) (frames [][]byte, batch bool, err error) {
-	if b = bytes.TrimLeft(b, " \t\r\n"); len(b) == 0 || b[0] != '[' {
+	if b = bytes.TrimLeft(b, blanks); len(b) == 0 || b[0] != '[' {
 		return nil, false, nil
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
@@ -53,7 +56,7 @@ func (jsonWire) split(b []byte) (frames [][]byte, batch bool, err error) {
 	if _, err := dec.Token(); err != nil {
 		return nil, true, malformed(err)
 	}
-	if len(frames) == 0 || len(bytes.TrimSpace(b[dec.InputOffset():])) > 0 {
+	if len(frames) == 0 || len(bytes.TrimLeft(b[dec.InputOffset():], blanks)) > 0 {
 		return nil, true, errBatch()
 	}
 	return frames, true, nil
