@@ -206,6 +206,9 @@ func breaks(t *testing.T, last string) {
 		t.Fatal("what the connection held has not come back")
 	}
 	door.active.Wait()
+	if err := bus.Flush(ctx); err != nil { // the server knows now who has left
+		t.Fatal(err)
+	}
 	if r, err := bus.Publish(ctx, &core.Message{Subject: "news"}); err != nil || r.Live {
 		t.Errorf("somebody listens still: %+v, %v", r, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -217,8 +218,9 @@ func TestRefusals(t *testing.T) {
 					t.Errorf("error %q\ndoes not say %q", err, want)
 				}
 			}
+			told := regexp.MustCompile(`\S*portico\.yaml`).ReplaceAllString(err.Error(), "the file") // its folder's name is made of any digits
 			for _, secret := range []string{"hunter2", "4711"} {
-				if strings.Contains(err.Error(), secret) {
+				if strings.Contains(told, secret) {
 					t.Errorf("error %q shows a password", err)
 				}
 			}
