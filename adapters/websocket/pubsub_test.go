@@ -38,9 +38,7 @@ func TestPublishAndSubscribe(t *testing.T) {
 	c.do(frame{"op": "unsub", "sid": "s"})
 	other.do(frame{"op": "pub", "subject": "a.b"})
 	c.quiet()
-	if ok := other.do(frame{"op": "pub", "subject": "a.b"}); ok["live"] != false {
-		t.Errorf("ok %v", ok)
-	}
+	eventually(t, "the server has heard of the unsub", func() bool { return other.do(frame{"op": "pub", "subject": "a.b"})["live"] == false })
 }
 
 func TestOrderAndSilence(t *testing.T) {
